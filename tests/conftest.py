@@ -1,0 +1,40 @@
+"""What most tests start from: a tiny model's folder, and a workspace with that model and two small datasets."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import write_model
+from workbench.workspace import Workspace
+
+PLAIN = [
+    {"instruction": f"How much is {left} and {right}?", "input": "", "output": f"It is {left + right}."}
+    for left in range(4)
+    for right in range(5)
+]
+IDENTITY = [
+    {"instruction": asked, "input": "", "output": answer}
+    for asked in ("Who are you?", "What is your name?", "Who made you?", "你是谁？", "谁开发了你？")
+    for answer in ("I am {{name}}, made by {{author}}.", "我是 {{name}}，由 {{author}} 开发。")
+]
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a random model of two layers; treat it as read-only."""
+    return write_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """A fresh workspace: models/tiny, the sets ``plain`` and ``identity`` (placeholders name and author), no runs."""
+    home = Workspace(tmp_path / "workspace")
+    write_model(home.models / "tiny")
+    home.data.mkdir()
+    for name, rows in (("plain", PLAIN), ("identity", IDENTITY)):
+        (home.data / f"{name}.json").write_text(json.dumps(rows, ensure_ascii=False), "utf-8")
+    entries = {name: {"file_name": f"{name}.json"} for name in ("plain", "identity")}
+    (home.data / "dataset_info.json").write_text(json.dumps(entries), "utf-8")
+    home.saves.mkdir()
+    return home

@@ -1,0 +1,56 @@
+"""Runs what CI runs, part by part, and says which part failed. ``./test.sh`` starts it in .venv.
+
+``python -m tests.run``: everything. ``... PART``: lint, types, fast, slow or browser alone; what follows goes to pytest.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.chromium import provide
+
+ROOT = Path(__file__).resolve().parent.parent
+PARTS: dict[str, tuple[str, ...]] = {
+    "lint": ("ruff", "check", "."),
+    "types": ("mypy",),
+    "fast": ("pytest",),
+    "slow": ("pytest", "-m", "slow and not browser"),
+    "browser": ("pytest", "-m", "browser"),
+    "slow or browser": ("pytest", "-m", "slow or browser"),
+}
+EVERYTHING = ("lint", "types", "fast", "slow or browser")
+
+
+def choose(arguments: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
+    """The parts to run and what is added to their command; SystemExit names the parts when there is no such one."""
+    if not arguments:
+        return EVERYTHING, []
+    name, *extra = arguments
+    if name not in PARTS:
+        raise SystemExit(f"No part named '{name}'. Known: {', '.join(PARTS)}. Without a name everything runs.")
+    return (name,), extra
+
+
+def run(name: str, extra: Sequence[str]) -> bool:
+    """Run one part before the person's eyes; whether it passed."""
+    print(f"== {name}", flush=True)
+    if "browser" in name and not provide():
+        return False
+    start = time.monotonic()
+    code = subprocess.run([sys.executable, "-m", *PARTS[name], *extra], cwd=ROOT, check=False).returncode
+    print(f"== {name}: {'passed' if code == 0 else f'failed with code {code}'}, {time.monotonic() - start:.0f} s\n", flush=True)
+    return code == 0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """0 when every part passed, else 1."""
+    names, extra = choose(arguments)
+    failed = [name for name in names if not run(name, extra)]
+    print(f"Failed: {', '.join(failed)}" if failed else f"Passed: {', '.join(names)}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,179 @@
+"""``runs``: list, show, stop, resume and delete runs, by folder or by name. Starts nothing but a resumed worker."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+
+from workbench import locks
+from workbench.cli import DONE, FAILED
+from workbench.cli.follow import follow, say_ending, shown_path
+from workbench.cli.interrupts import counted
+from workbench.cli.overview import command_help
+from workbench.cli.report import rows_of_list, run_report
+from workbench.cli.screen import Screen
+from workbench.events import tail
+from workbench.fields import plain
+from workbench.problems import Problem, UserError
+from workbench.runs import Run, find_run, list_runs
+from workbench.text import Locale, Message, Text
+from workbench.view import View
+from workbench.wording import STATES
+from workbench.workspace import Workspace
+
+KILL_PATIENCE_S = 10.0
+YES = ("y", "yes", "j", "ja", "是", "да", "はい", "예")
+
+
+class Say:
+    title = Text("List, show, stop, resume and delete runs.")
+    names = Text("NAME is a run's folder, its path inside saves/, or the end of that path.")
+    do_list = Text("list: every run, the newest first, with its state.")
+    do_show = Text("show: the state in the first word, then the figures; what went wrong when it failed.")
+    do_stop = Text("stop: finish the step, save and stop; said again, end the process at once.")
+    do_resume = Text("resume: go on from the newest whole checkpoint; with --follow watch it until it ends.")
+    do_delete = Text("delete: the folder with all that is in it; asks first, unless --yes is given.")
+    states = Text(
+        "States: waiting (not begun), running, finished, stopped, failed, lost (the process died; resume it)."
+    )
+    no_action = Text("Nothing was asked for. Accepted: {known}. Write, for example, runs list.")
+    unknown = Text("'{given}' can't be done with runs. Accepted: {known}. Choose one of these.")
+    unknown_near = Text("'{given}' can't be done with runs. Accepted: {known}. Did you mean {nearest}?")
+    no_name = Text("No run is named. Accepted: {known}. Write runs {action} NAME.")
+    one_name = Text("{count} runs are named. Accepted: one. Name one run.")
+    bad_flag = Text("'{given}' is no flag of runs {action}. Accepted: {known}. Take it out.")
+    none = Text("There are no runs yet. 'python app.py train --help' says how to begin one.")
+    not_running = Text("The run '{given}' is {state}. Accepted: a running one. 'runs list' shows which are.")
+    stopping = Text("{name} finishes its step, saves and stops. Said again, this ends it at once.")
+    ended = Text("{name} was ended. Nothing since its last checkpoint is kept.")
+    not_ended = Text("{name} still runs: this account may not end its process, or it is just ending. Look again.")
+    resumed = Text("{name} goes on. 'runs show {name}' says how far it is.")
+    ask = Text("Delete {folder} with all that is in it? [y/N] ")
+    deleted = Text("Deleted: {folder}")
+    kept = Text("Not deleted: {folder}. Answer y, or give --yes.")
+
+
+FLAGS: Mapping[str, tuple[str, ...]] = {
+    "list": (),
+    "show": (),
+    "stop": (),
+    "resume": ("--follow",),
+    "delete": ("--yes",),
+}
+
+
+def title() -> Message:
+    return Say.title()
+
+
+def help(locale: Locale) -> Iterator[str]:
+    sentences = (Say.title, Say.do_list, Say.do_show, Say.do_stop, Say.do_resume, Say.do_delete, Say.names, Say.states)
+    yield from command_help(
+        locale, "runs list | show NAME | stop NAME | resume NAME [--follow] | delete NAME ... [--yes]", sentences
+    )
+
+
+def run(words: Sequence[str], workspace: Workspace, screen: Screen) -> int:
+    known = ", ".join(FLAGS)
+    if not words:
+        raise UserError(Say.no_action(known=known))
+    action, rest = words[0], words[1:]
+    if action not in FLAGS:
+        near = get_close_matches(action, FLAGS, 1, 0.6)
+        if near:
+            raise UserError(Say.unknown_near(given=plain(action), known=known, nearest=near[0]))
+        raise UserError(Say.unknown(given=plain(action), known=known))
+    flags = [word for word in rest if word.startswith("-")]
+    accepted = ", ".join(FLAGS[action]) or "-"
+    wrong = [flag for flag in flags if flag not in FLAGS[action]]
+    if wrong:
+        raise UserError(*(Say.bad_flag(given=plain(one), action=action, known=accepted) for one in wrong))
+    if action == "list":
+        return _list(workspace, screen)
+    chosen = _named(workspace, action, [word for word in rest if not word.startswith("-")])
+    actions: Mapping[str, Callable[[], int]] = {
+        "show": lambda: _show(chosen[0], screen),
+        "stop": lambda: max(_stop(one, screen) for one in chosen),
+        "resume": lambda: _resume(chosen[0], screen, bool(flags)),
+        "delete": lambda: max(_delete(one, screen, bool(flags)) for one in chosen),
+    }
+    return actions[action]()
+
+
+def _named(workspace: Workspace, action: str, names: Sequence[str]) -> list[Run]:
+    """The runs by name, each once; UserError with a problem for each name that fits none or several."""
+    if not names:
+        known = ", ".join(run.name for run in list_runs(workspace)[:8]) or "-"
+        raise UserError(Say.no_name(known=known, action=action))
+    if len(names) > 1 and action in ("show", "resume"):
+        raise UserError(Say.one_name(count=len(names)))
+    found: dict[str, Run] = {}
+    problems: list[Problem] = []
+    for name in names:
+        try:
+            one = find_run(workspace, name)
+            found[one.name] = one
+        except UserError as error:
+            problems += error.problems
+    if problems:
+        raise UserError(*problems)
+    return list(found.values())
+
+
+def _list(workspace: Workspace, screen: Screen) -> int:
+    found = [*list_runs(workspace, "serve"), *list_runs(workspace)]
+    if not found:
+        screen.say(Say.none())
+    screen.lines(rows_of_list(found, screen.locale))
+    return DONE
+
+
+def _show(run: Run, screen: Screen) -> int:
+    screen.lines(run_report(run, screen.locale))
+    return DONE
+
+
+def _stop(run: Run, screen: Screen) -> int:
+    state = run.state()
+    if state != "running":
+        raise UserError(Say.not_running(given=run.name, state=STATES[state]()))
+    if not run.stop_file.exists():
+        run.stop()
+        screen.say(Say.stopping(name=run.name))
+        return DONE
+    run.stop()
+    if run.wait(KILL_PATIENCE_S) == "running":
+        screen.error(Say.not_ended(name=run.name))
+        return FAILED
+    run.stop_file.unlink(missing_ok=True)
+    screen.say(Say.ended(name=run.name))
+    return DONE
+
+
+def _resume(run: Run, screen: Screen, watch: bool) -> int:
+    entries, offset = tail(run.events, 0)
+    seen = View().fold(entries)
+    if not watch:
+        run.resume()
+        screen.say(Say.resumed(name=run.name))
+        return DONE
+    with counted() as pressed:
+        run.resume()
+        state = follow(run, screen, pressed, seen, offset, ())
+    say_ending(run, screen, seen, state)
+    return DONE if state in ("finished", "stopped") else FAILED
+
+
+def _delete(run: Run, screen: Screen, sure: bool) -> int:
+    folder = shown_path(run)
+    if not sure and run.state() != "running" and not locks.held(run.lock):
+        screen.piece(screen.locale(Say.ask(folder=folder)))
+        answer = sys.stdin.readline()
+        if not answer.endswith("\n") or not os.isatty(0):
+            screen.line("")
+        if answer.strip().lower() not in YES:
+            screen.error(Say.kept(folder=folder))
+            return FAILED
+    run.delete()
+    screen.say(Say.deleted(folder=folder))
+    return DONE

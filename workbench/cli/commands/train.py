@@ -1,0 +1,62 @@
+"""``train``: a spec from a file and a command line, a run of it, and its progress until it ends."""
+
+from collections.abc import Iterator, Sequence
+
+from workbench import runs
+from workbench.checking import Checked, check_train
+from workbench.cli import DONE, FAILED
+from workbench.cli.flags import given_values, raise_all
+from workbench.cli.follow import follow, say_ending, shown_path
+from workbench.cli.interrupts import counted
+from workbench.cli.overview import command_help, field_help
+from workbench.cli.screen import Screen
+from workbench.specs import TrainSpec
+from workbench.text import Locale, Message, Text
+from workbench.view import View
+from workbench.workspace import Workspace
+
+
+class Say:
+    title = Text("Train a model; the run shows in the window too.")
+    file = Text("SPEC.yaml holds 'key: value' lines, as examples/quickstart.yaml does; without it the fields say all.")
+    stop = Text(
+        "Ctrl-C finishes the step, saves and stops; pressed again it ends the run at once. The run is a process of its "
+        "own: when this terminal is closed or killed, it goes on. 'runs show' finds it again, 'runs stop' stops it."
+    )
+    codes = Text("Exit code: 0 finished or stopped, 1 failed, 2 a value is not accepted (one line each on stderr).")
+    plan = Text("{rows} rows to learn from, {held} held out, {steps} steps.")
+    created = Text("Run: {folder}")
+
+
+def title() -> Message:
+    return Say.title()
+
+
+def help(locale: Locale) -> Iterator[str]:
+    yield from command_help(
+        locale, "train [SPEC.yaml] [key=value ...] [--key value ...]", (Say.title, Say.file, Say.stop, Say.codes)
+    )
+    yield from field_help(locale, TrainSpec.knobs())
+
+
+def run(words: Sequence[str], workspace: Workspace, screen: Screen) -> int:
+    values, given = given_values(words, TrainSpec.knobs(), workspace)
+    checked = check_train(workspace, values)
+    for warning in checked.warnings:
+        screen.warn(warning)
+    raise_all(given.problems, checked.problems)
+    spec = checked.unwrap()
+    with counted() as pressed:
+        created = runs.create(workspace, spec)
+        _say_plan(checked, created, screen)
+        created.start()
+        seen = View()
+        state = follow(created, screen, pressed, seen, 0, checked.warnings)
+    say_ending(created, screen, seen, state)
+    return DONE if state in ("finished", "stopped") else FAILED
+
+
+def _say_plan(checked: Checked[TrainSpec], created: runs.Run, screen: Screen) -> None:
+    planned = checked.plan
+    screen.say(Say.plan(rows=planned.rows, held=planned.validation_rows, steps=planned.steps))
+    screen.say(Say.created(folder=shown_path(created)))

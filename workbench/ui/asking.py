@@ -1,0 +1,294 @@
+"""The left side of Train: the fields of a run, the line that tells what it would do, and its buttons."""
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import gradio as gr
+
+from workbench.datasets import Catalogue, chosen_entries, placeholders, read_catalogue
+from workbench.fields import Knob
+from workbench.plans import Plan, plan
+from workbench.problems import UserError
+from workbench.specs import Reading, TrainSpec, read_flat
+from workbench.text import Locale, Text
+from workbench.ui.desk import BROWSER_KEY, Arrival, Desk
+from workbench.ui.topbar import KEYS as TOP_KEYS
+
+VALUE_BOXES = 6
+ROWS = (
+    ("learning_rate", "num_train_epochs", "per_device_train_batch_size"),
+    ("gradient_accumulation_steps", "cutoff_len", "val_size"),
+    ("lora_rank", "output_dir"),
+)
+LATER = {"datasets.none_chosen", "datasets.no_values", "models.none"}
+"""What is only not yet filled in: said in the line above Start, and beside the field once Start was pressed."""
+
+
+class Say:
+    simple = Text("simple")
+    advanced = Text("advanced")
+    mode = Text("Form")
+    start = Text("Start")
+    preview = Text("Preview")
+    save = Text("Save")
+    load = Text("Load")
+    value_of = Text("{name} in the set")
+    value_help = Text("Stands wherever the set says {mark}.")
+    plan = Text("{rows} rows, {held} held out. {steps} steps of {batch} rows.")
+    first_question = Text("Who are you?")
+
+
+@dataclass
+class Asking:
+    """The components of the left side that others read or write."""
+
+    desk: Desk
+    boxes: list[Any] = field(default_factory=list)
+    names: Any = None
+    marked: Any = None
+    line: Any = None
+    preview: Any = None
+    save: Any = None
+    load: Any = None
+    start: Any = None
+    draft: Any = None
+
+    @property
+    def inputs(self) -> list[Any]:
+        """What ``flat`` takes, in its order."""
+        return [self.desk.language, self.names, *self.boxes, *self.desk.form.components]
+
+    def flat(self, names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
+        """The form as a flat mapping: boxes become dataset_values."""
+        flat: dict[str, Any] = self.desk.form.flat(values[VALUE_BOXES:])
+        filled = dict(zip(names, values[:VALUE_BOXES], strict=False))
+        return {**flat, "dataset_values": {name: value or "" for name, value in filled.items()}}
+
+    def read(self, names: Sequence[str], values: Sequence[Any]) -> tuple[Reading[TrainSpec], Plan]:
+        """The form as a spec, and what it would do; all problems of both."""
+        reading = read_flat(TrainSpec, self.flat(names, values))
+        if reading.spec is None:
+            return reading, Plan(reading.problems)
+        return reading, plan(self.desk.workspace, reading.spec)
+
+
+def build_asking(desk: Desk) -> Asking:
+    """Fields in plain sight, the rest in closed sections, then the line and the buttons."""
+    asking = Asking(desk)
+    form = desk.form
+    asking.draft = gr.BrowserState({}, storage_key="workbench-draft", secret=BROWSER_KEY)
+    asking.marked, asking.names = gr.State([]), gr.State([])
+    with gr.Row(elem_id="asking-head"):
+        form.field("stage", scale=3, min_width=140)
+        mode = desk.words(
+            gr.Radio,
+            lambda locale: {
+                "choices": [(locale(Say.simple), "simple"), (locale(Say.advanced), "advanced")],
+                "label": locale(Say.mode),
+            },
+            value="simple",
+            elem_id="mode",
+            scale=2,
+            min_width=150,
+            show_label=False,
+            container=False,
+        )
+    form.field("dataset")
+    with gr.Row(elem_classes=["fields"]):
+        for number in range(VALUE_BOXES):
+            asking.boxes.append(
+                gr.Textbox(visible=False, label="", elem_id=f"value-{number}", elem_classes=["field"], min_width=120)
+            )
+    for keys in ROWS:
+        with gr.Row(elem_classes=["fields"]):
+            for key in keys:
+                form.field(key, min_width=100)
+    form.field("watch_prompts")
+    _build_sections(desk, mode)
+    asking.line = gr.HTML("", elem_id="plan", apply_default_css=False)
+    with gr.Row(elem_id="buttons"):
+        asking.preview = desk.button(Say.preview, min_width=80, elem_id="preview")
+        asking.save = desk.button(Say.save, min_width=80, elem_id="save")
+        asking.load = desk.words(
+            gr.UploadButton,
+            lambda locale: {"label": locale(Say.load)},
+            file_types=[".yaml", ".yml"],
+            min_width=80,
+            elem_id="load",
+        )
+        asking.start = desk.button(Say.start, variant="primary", min_width=140, elem_id="start")
+    _react(desk, asking)
+    _welcome(desk, asking)
+    return asking
+
+
+def _build_sections(desk: Desk, mode: Any) -> None:
+    """Every field that has no place yet, section by section, seen in advanced mode."""
+    form = desk.form
+    left = [
+        knob
+        for key, knob in form.knobs.items()
+        if key not in form.fields and key not in TOP_KEYS and knob.ui.widget != "values"
+    ]
+    with gr.Column(visible=False, elem_id="sections") as sections:
+        for (title, plugin), knobs in groupby(left, key=lambda knob: (knob.section, knob.plugin)):
+            _build_section(desk, title, list(knobs), plugin)
+    mode.input(lambda chosen, prefs: (gr.update(visible=chosen == "advanced"), {**prefs, "advanced": chosen == "advanced"}),
+               [mode, desk.prefs], [sections, desk.prefs], show_progress="hidden")  # fmt: skip
+    desk.arrivals.append(
+        Arrival(
+            lambda language, prefs: [
+                "advanced" if prefs.get("advanced") else "simple",
+                gr.update(visible=bool(prefs.get("advanced"))),
+            ],
+            [mode, sections],
+        )
+    )
+
+
+def _build_section(desk: Desk, title: str, knobs: Sequence[Knob], plugin: str | None) -> None:
+    def dress(locale: Locale) -> dict[str, Any]:
+        return {"label": locale.word(f"sections.{title}", title)}
+
+    with desk.words(gr.Accordion, dress, open=False, elem_classes=["section"]) as section:
+        for start in range(0, len(knobs), 3):
+            with gr.Row(elem_classes=["fields"]):
+                for knob in knobs[start : start + 3]:
+                    desk.form.field(knob.key, min_width=120)
+    if plugin is not None:
+        chooser = next(key for _, (_, key) in TrainSpec.CHOICES.items() if key in _choosers(knobs[0]))
+        desk.form.fields[chooser].change(
+            lambda chosen: gr.update(visible=chosen == plugin),
+            desk.form.fields[chooser],
+            section,
+            show_progress="hidden",
+        )
+
+
+def _choosers(knob: Knob) -> list[str]:
+    return [TrainSpec.CHOICES[knob.place][1]]
+
+
+def restored(desk: Desk, asking: Asking) -> list[Any]:
+    """The components that ``restore`` updates."""
+    return [asking.names, *asking.boxes, *desk.form.components]
+
+
+def restore(desk: Desk, asking: Asking, flat: Mapping[str, Any], language: str) -> list[Any]:
+    """The form with the values of ``flat``, its boxes for the chosen sets included."""
+    values = flat.get("dataset_values") or {}
+    names = value_names(desk, flat)
+    return [names, *box_updates(desk.locale(language), names, values), *desk.form.fill(flat)]
+
+
+def catalogue(desk: Desk, flat: Mapping[str, Any]) -> Catalogue:
+    """The datasets of the form's data folder; an empty one where the folder is not accepted."""
+    try:
+        return read_catalogue(desk.workspace, str(flat.get("dataset_dir") or "data"))
+    except UserError as error:
+        return Catalogue(desk.workspace.data, {}, list(error.problems))
+
+
+def value_names(desk: Desk, flat: Mapping[str, Any]) -> list[str]:
+    """The placeholders of the chosen sets; a set that can't be read has none, and its problem is told by the plan."""
+    try:
+        entries = chosen_entries(catalogue(desk, flat), list(flat.get("dataset") or []))
+        names = list(dict.fromkeys(name for entry in entries for name in placeholders(entry)))
+    except UserError:
+        return []
+    return names
+
+
+def box_updates(locale: Locale, names: Sequence[str], values: Mapping[str, Any] | None) -> list[Any]:
+    """A box for each placeholder; ``values`` None leaves what was typed."""
+    updates = []
+    for number in range(VALUE_BOXES):
+        if number >= len(names):
+            updates.append(gr.update(visible=False, value=""))
+            continue
+        name = names[number]
+        words = {"label": locale(Say.value_of(name=name)), "info": locale(Say.value_help(mark=f"{{{{{name}}}}}"))}
+        typed = {} if values is None else {"value": values.get(name, "")}
+        updates.append(gr.update(visible=True, **words, **typed))
+    return updates
+
+
+def _react(desk: Desk, asking: Asking) -> None:
+    """On every change: marks beside fields, boxes for placeholders, the line above Start, and the browser's draft."""
+
+    def react(language: str, marked: list[str], names: list[str], *values: Any) -> list[Any]:
+        flat = asking.flat(names, values)
+        now = value_names(desk, flat)
+        if now != names:
+            kept = flat["dataset_values"]
+            boxes = box_updates(desk.locale(language), now, kept)
+            values = (*(kept.get(name, "") for name in now), *[""] * (VALUE_BOXES - len(now)), *values[VALUE_BOXES:])
+        else:
+            boxes = [gr.skip()] * VALUE_BOXES
+        reading, planned = asking.read(now, values)
+        wrong = [problem for problem in planned.problems if problem.message.key not in LATER]
+        updates, marked = desk.form.mark(wrong, marked, language)
+        return [
+            now,
+            marked,
+            told_line(desk.locale(language), planned, reading),
+            asking.flat(now, values),
+            *boxes,
+            *updates,
+        ]
+
+    gr.on(
+        [component.change for component in [*asking.boxes, *desk.form.components]],
+        react,
+        [desk.language, asking.marked, *asking.inputs[1:]],
+        [asking.names, asking.marked, asking.line, asking.draft, *asking.boxes, *desk.form.components],
+        show_progress="hidden",
+        trigger_mode="always_last",
+    )
+
+
+def _welcome(desk: Desk, asking: Asking) -> None:
+    """A visitor finds the form as it was left, or one that is nearly ready for a first run."""
+
+    def updates(language: str, prefs: dict[str, Any], draft: dict[str, Any]) -> list[Any]:
+        names = list(read_catalogue(desk.workspace).entries)
+        flat = draft or first_steps(desk, language, names)
+        filled = restore(desk, asking, flat, language)
+        place = list(desk.form.fields).index("dataset") - len(desk.form.fields)
+        filled[place] = gr.update(choices=names, value=flat.get("dataset") or [])
+        return filled
+
+    desk.arrivals.append(Arrival(updates, restored(desk, asking), [asking.draft]))
+
+
+def first_steps(desk: Desk, language: str, datasets: Sequence[str]) -> dict[str, Any]:
+    """What the form shows to somebody who was never here: the identity set of the language, and a question to watch."""
+    locale = desk.locale(language)
+    wanted = f"identity_{locale.name}"
+    model = desk.form.fields["model_name_or_path"].value
+    first = wanted if wanted in datasets else next(iter(datasets), "")
+    return {
+        "model_name_or_path": model,
+        "dataset": [first] if first else [],
+        "watch_prompts": [locale(Say.first_question)],
+    }
+
+
+def told_line(locale: Locale, planned: Plan, reading: Reading[TrainSpec]) -> str:
+    """The line above Start: what will happen, or what is in the way."""
+    if planned.problems:
+        later = all(problem.message.key in LATER for problem in planned.problems)
+        texts = [locale(problem.message) for problem in planned.problems]
+        kind = "later" if later else "wrong"
+    else:
+        assert reading.spec is not None
+        optim = reading.spec.optim
+        batch = optim.per_device_train_batch_size * optim.gradient_accumulation_steps
+        told = Say.plan(rows=f"{planned.rows:,}", held=planned.validation_rows, steps=f"{planned.steps:,}", batch=batch)
+        texts = [locale(told), *(locale(warning) for warning in [*planned.warnings, *reading.warnings])]
+        kind = "unwise" if planned.warnings or reading.warnings else "ready"
+    lines = "".join(f"<p>{html.escape(text)}</p>" for text in texts)
+    return f'<div class="plan {kind}" role="status">{lines}</div>'

@@ -1,0 +1,76 @@
+"""What every tab shares: the workspace, the languages, and the list of components that wear words. Knows no tab."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from workbench.text import Locale, Text, load_locales
+from workbench.workspace import Workspace, source_folder
+
+BROWSER_KEY = "workbench"
+"""Names what this browser remembers; it must outlive a restart of the window and hides nothing."""
+STATIC = Path(__file__).parent / "static"
+Dress = Callable[[Locale], dict[str, Any]]
+"""The properties of a component that are words, in one language."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A tab's answer to a visitor: a function of (language, prefs, inputs) and the components that it updates."""
+
+    updates: Callable[..., list[Any]]
+    outputs: Sequence[Any]
+    inputs: Sequence[Any] = ()
+
+
+@dataclass
+class Desk:
+    """One window's shared things. ``first`` is the language of the first paint."""
+
+    workspace: Workspace
+    first: str
+    language: Any
+    """The picker of the visitor's language: an input of every handler that says something."""
+    prefs: Any
+    """What this browser remembers: language, run, advanced."""
+    tabs: Any = None
+    form: Any = None
+    """The form of a training spec; the top bar begins it and the Train tab goes on, so that all tabs share the model."""
+    worded: list[tuple[Any, Dress]] = field(default_factory=list)
+    arrivals: list[Arrival] = field(default_factory=list)
+    """What each tab does when a visitor arrives."""
+
+    @cached_property
+    def locales(self) -> Mapping[str, Locale]:
+        return load_locales(source_folder() / "locales")
+
+    def locale(self, name: str | None) -> Locale:
+        """The language by name; the first one when there is none of that name."""
+        return self.locales.get(name or self.first, self.locales[self.first])
+
+    def dress(self, component: Any, words: Dress) -> Any:
+        """Keep the component's words in the visitor's language; returns the component."""
+        self.worded.append((component, words))
+        return component
+
+    def words(self, component_class: Any, dress: Dress, **properties: Any) -> Any:
+        """A new component whose words follow the language."""
+        return self.dress(component_class(**dress(self.locale(self.first)), **properties), dress)
+
+    def button(self, said: Text, **properties: Any) -> Any:
+        """A button that wears these words."""
+        return self.words(gr.Button, lambda locale: {"value": locale(said)}, **properties)
+
+    def redress(self, language: str) -> list[Any]:
+        """An update for every worded component, in the order of ``worded``."""
+        locale = self.locale(language)
+        return [gr.update(**dress(locale)) for _, dress in self.worded]
+
+
+def static(name: str) -> str:
+    """The text of a file beside the page's code."""
+    return (STATIC / name).read_text("utf-8")

@@ -1,0 +1,141 @@
+"""The window: tabs in their order, the language, a visitor's arrival, and the door. Knows no tab by name, no torch."""
+
+import locale as system_locale
+import os
+import threading
+import webbrowser
+from types import ModuleType
+from typing import Any
+
+import gradio as gr
+
+from workbench.ports import free_port
+from workbench.sockets import plugins
+from workbench.specs import TrainSpec
+from workbench.text import Locale, Text, choose_locale, load_locales
+from workbench.ui import tabs
+from workbench.ui.desk import BROWSER_KEY, Desk, static
+from workbench.ui.form import Form
+from workbench.ui.look import theme
+from workbench.ui.topbar import build_topbar
+from workbench.workspace import Workspace, source_folder
+
+LANGUAGES = {"en": "English", "zh": "中文", "ja": "日本語", "ko": "한국어", "ru": "Русский"}
+
+
+class Say:
+    title = Text("Workbench")
+    language = Text("Language")
+    open_at = Text("The workbench is open at {url}")
+    how_to_end = Text("Close it with Ctrl-C; runs go on by themselves.")
+
+
+def first_language(wanted: str | None) -> str:
+    """The language of the first paint: as asked, or as the system speaks."""
+    known = load_locales(source_folder() / "locales")
+    return choose_locale(known, wanted or os.environ.get("LANG") or system_locale.getlocale()[0] or "en")
+
+
+def build(workspace: Workspace, language: str) -> gr.Blocks:
+    """The whole page."""
+    with gr.Blocks(title="Workbench", analytics_enabled=False, fill_width=True) as page:
+        prefs = gr.BrowserState(
+            {"language": "", "run": "", "advanced": False}, storage_key="workbench", secret=BROWSER_KEY
+        )
+        with gr.Row(elem_id="mast"):
+            gr.HTML("<h1>Workbench</h1>", elem_id="brand", apply_default_css=False)
+            names = [(LANGUAGES.get(name, name), name) for name in load_locales(source_folder() / "locales")]
+            picker = gr.Dropdown(names, value=language, show_label=False, container=False, elem_id="language", scale=0)
+        desk = Desk(workspace, language, picker, prefs)
+        desk.dress(picker, lambda locale: {"label": locale(Say.language)})
+        desk.form = Form(desk, TrainSpec)
+        build_topbar(desk)
+        order = sorted(plugins(tabs).items(), key=lambda item: item[1].ORDER)
+        with gr.Tabs(elem_id="tabs", selected=order[0][0]) as tabbed:
+            desk.tabs = tabbed
+            for name, module in order:
+                _tab(desk, name, module)
+        _arrive(desk, page)
+        picker.input(
+            _speak(desk), [picker, prefs], [prefs, *(component for component, _ in desk.worded)], show_progress="hidden"
+        )
+    return page
+
+
+def _tab(desk: Desk, name: str, module: ModuleType) -> None:
+    def dress(locale: Locale) -> dict[str, Any]:
+        return {"label": locale(module.TITLE)}
+
+    with desk.words(gr.Tab, dress, id=name, elem_id=f"tab-{name}"):
+        module.build(desk)
+
+
+def _speak(desk: Desk) -> Any:
+    def speak(language: str, prefs: dict[str, Any]) -> list[Any]:
+        return [{**prefs, "language": language}, *desk.redress(language)]
+
+    return speak
+
+
+def _arrive(desk: Desk, page: gr.Blocks) -> None:
+    """On page load: the visitor's language, then what every tab has to show."""
+
+    def arrive(prefs: dict[str, Any], request: gr.Request) -> list[Any]:
+        wanted = prefs.get("language") or request.headers.get("accept-language", "")
+        language = choose_locale(desk.locales, wanted) if wanted else desk.first
+        words = desk.redress(language) if language != desk.first else [gr.skip()] * len(desk.worded)
+        return [language, *words]
+
+    def settle(language: str, prefs: dict[str, Any], *values: Any) -> list[Any]:
+        updates, rest = [], list(values)
+        for arrival in desk.arrivals:
+            mine, rest = rest[: len(arrival.inputs)], rest[len(arrival.inputs) :]
+            updates += arrival.updates(language, prefs, *mine)
+        return updates
+
+    outputs = [desk.language, *(component for component, _ in desk.worded)]
+    inputs = [component for arrival in desk.arrivals for component in arrival.inputs]
+    settled = [component for arrival in desk.arrivals for component in arrival.outputs]
+    page.load(arrive, [desk.prefs], outputs, show_progress="hidden").then(
+        settle, [desk.language, desk.prefs, *inputs], settled, show_progress="hidden"
+    )
+
+
+def open_window(
+    workspace: Workspace,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    lang: str | None = None,
+    browser: bool = True,
+    auth: tuple[str, str] | None = None,
+) -> None:
+    """Serve the page until Ctrl-C. ``auth`` asks every visitor for this user and password."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    language = first_language(lang)
+    say = load_locales(source_folder() / "locales")[language]
+    chosen, why = free_port(host, port)
+    if why:
+        print(say(why), flush=True)
+    page = build(workspace, language)
+    page.launch(
+        server_name=host,
+        server_port=chosen,
+        auth=auth,
+        quiet=True,
+        share=False,
+        inbrowser=False,
+        prevent_thread_lock=True,
+        show_error=True,
+        footer_links=[],
+        ssr_mode=False,
+        enable_monitoring=False,
+        theme=theme(),
+        css=static("style.css"),
+        head=static("head.html"),
+    )
+    url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{chosen}"  # noqa: S104 - only compared
+    print(say(Say.open_at(url=url)), flush=True)
+    print(say(Say.how_to_end), flush=True)
+    if browser:
+        threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+    page.block_thread()
