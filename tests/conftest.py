@@ -1,12 +1,16 @@
 """What most tests start from: a tiny model's folder, and a workspace with that model and two small datasets."""
 
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.tiny import write_model
+from workbench.cli import main
 from workbench.workspace import Workspace
+
+Tell = Callable[..., tuple[int, str, str]]
 
 PLAIN = [
     {"instruction": f"How much is {left} and {right}?", "input": "", "output": f"It is {left + right}."}
@@ -38,3 +42,35 @@ def workspace(tmp_path: Path) -> Workspace:
     (home.data / "dataset_info.json").write_text(json.dumps(entries), "utf-8")
     home.saves.mkdir()
     return home
+
+
+@pytest.fixture
+def tell(workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Tell:
+    """Run a command of the terminal, in English, in the workspace's folder: exit code, stdout, stderr."""
+    monkeypatch.chdir(workspace.root)
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+
+    def run(*words: str) -> tuple[int, str, str]:
+        code = main(words, workspace)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def url() -> Iterator[str]:
+    """A server that echoes; "break" and "crash" in a question make it fail midway, "too long" before."""
+    from tests.serving import BASE, TUNED, Echo, Moody, serving
+
+    with serving(Moody(Echo((BASE, TUNED), 0.0))) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def slow_url() -> Iterator[str]:
+    """A server that echoes a word in 0.02 seconds."""
+    from tests.serving import BASE, TUNED, Echo, serving
+
+    with serving(Echo((BASE, TUNED), 0.02)) as url:
+        yield url

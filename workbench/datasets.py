@@ -63,6 +63,11 @@ class Catalogue:
     entries: Mapping[str, Entry]
     problems: Sequence[Problem] = ()
 
+    @property
+    def file_problems(self) -> list[Problem]:
+        """What is wrong with the file itself rather than with one of its entries."""
+        return [problem for problem in self.problems if "name" not in problem.message.args]
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -182,14 +187,14 @@ def chosen_entries(catalogue: Catalogue, names: Sequence[str]) -> list[Entry]:
             continue
         broken = [p for p in catalogue.problems if p.message.args.get("name") == name]
         near = get_close_matches(name, catalogue.entries, 1, 0.5)
-        if broken:
-            problems += broken
+        if broken or catalogue.file_problems:
+            problems += broken or catalogue.file_problems
         elif near:
             problems.append(Problem(Say.unknown_near(given=name, nearest=near[0], known=known), "dataset"))
         else:
             problems.append(Problem(Say.unknown(given=name, known=known, file=catalogue.file.name), "dataset"))
     if problems:
-        raise UserError(*problems)
+        raise UserError(*{str(problem): problem for problem in problems}.values())
     return [catalogue.entries[name] for name in names]
 
 

@@ -1,14 +1,17 @@
 """What a worker can say, how it is written down, and how a reader folds it into a View. Knows no job and no page.
 
 One line of ``events.jsonl`` is one event: ``{"seq": 0, "time": 1.7e9, "kind": "step", ...}``. One writer, one write()
-per line. Readers take whole lines only; a torn last line waits; kinds of a later version are skipped and counted.
+per line. Readers take whole lines only; a torn last line waits; kinds of a later version are skipped.
 """
 
+import errno
 import json
+import math
 import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -24,6 +27,7 @@ class Say:
 
 
 VERSION = 1
+ROOM_BYTES = 16_384
 PhaseName = Literal["reading", "fetching", "model", "data", "training", "saving", "serving"]
 State = Literal["waiting", "running", "finished", "stopped", "failed", "lost"]
 
@@ -159,7 +163,7 @@ class Entry:
 
 
 def to_json(event: Event) -> dict[str, Any]:
-    """The event's fields as JSON values."""
+    """The event's fields as JSON values; a number that is none (nan) or has no end (inf) becomes null."""
     data: dict[str, Any] = {"kind": event.kind}
     for item in fields(event):
         value = event.__dict__[item.name]
@@ -167,8 +171,16 @@ def to_json(event: Event) -> dict[str, Any]:
             value = value.to_json()
         elif item.name == "problems":
             value = [{"key": p.key, "message": p.message.to_json()} for p in value]
-        data[item.name] = value
+        data[item.name] = _finite(value)
     return data
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def from_json(data: dict[str, Any]) -> Event | None:
@@ -185,7 +197,10 @@ def from_json(data: dict[str, Any]) -> Event | None:
 
 
 class EventLog:
-    """The one writer of a run's events. Cuts off a torn last line when it opens."""
+    """The one writer of a run's events. Cuts off a torn last line when it opens.
+
+    A small file beside the events keeps room on the disk for the last word, so that a full disk can still be told.
+    """
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -195,23 +210,41 @@ class EventLog:
         os.lseek(self._descriptor, self._size, os.SEEK_SET)
         self._seq = whole.count(b"\n")
         self._turn = threading.Lock()
+        self._ended = False
+        self._room = path.with_name(".room")
+        with suppress(OSError):
+            self._room.write_bytes(bytes(ROOM_BYTES))
 
     def write(self, event: Event) -> None:
-        """Append one event in one write; OSError when the disk does not take it, and then no half line stays."""
+        """Append one event in one write; OSError when the disk does not take it, and then no half line stays.
+
+        After the last word nothing more is written: other threads of the worker may still be on their way out.
+        """
         with self._turn:
-            self._append(event)
+            if self._ended:
+                return
+            if not isinstance(event, TERMINAL):
+                self._append(event)
+                return
+            self._ended = True
+            try:
+                self._append(event)
+            except OSError:
+                self._room.unlink(missing_ok=True)
+                self._append(event)
+            self._room.unlink(missing_ok=True)
 
     def _append(self, event: Event) -> None:
         line = json.dumps({"seq": self._seq, "time": round(time.time(), 3), **to_json(event)}, ensure_ascii=False)
-        data = line.encode() + b"\n"
+        data = line.encode("utf-8", "replace") + b"\n"
         try:
             written = os.write(self._descriptor, data)
+            if written < len(data):
+                raise OSError(errno.ENOSPC, "No space left on device")
         except OSError:
             os.ftruncate(self._descriptor, self._size)
+            os.lseek(self._descriptor, self._size, os.SEEK_SET)
             raise
-        if written < len(data):
-            os.ftruncate(self._descriptor, self._size)
-            raise OSError(28, "No space left on device")
         self._size += len(data)
         self._seq += 1
 
@@ -219,10 +252,43 @@ class EventLog:
         os.close(self._descriptor)
 
 
-def tail(path: Path, offset: int) -> tuple[list[Entry], int]:
-    """The whole lines from byte ``offset`` on, and the offset to go on from. A missing file has no lines."""
+def last_line(path: Path) -> tuple[bytes, int]:
+    """The last whole line, read from the end, and the offset behind it; nothing and 0 when there is none."""
+    window = 4096
     try:
         with path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            while True:
+                start = max(0, end - window)
+                file.seek(start)
+                data = file.read(end - start)
+                whole = data.rfind(b"\n") + 1
+                lines = data[:whole].split(b"\n")
+                if len(lines) > 2 or start == 0:
+                    return (lines[-2], start + whole) if whole else (b"", 0)
+                window *= 8
+    except FileNotFoundError:
+        return b"", 0
+
+
+def last_kind(path: Path) -> str | None:
+    """The kind of the last whole line; empty when the line is damaged, None when there is none."""
+    line, size = last_line(path)
+    try:
+        return str(orjson.loads(line)["kind"]) if size else None
+    except (orjson.JSONDecodeError, TypeError, KeyError):
+        return ""
+
+
+def tail(path: Path, offset: int) -> tuple[list[Entry], int]:
+    """The whole lines from byte ``offset`` on, and the offset to go on from. A missing file has no lines.
+
+    A file that is shorter than ``offset`` was begun anew and is read from its start.
+    """
+    try:
+        with path.open("rb") as file:
+            if file.seek(0, os.SEEK_END) < offset:
+                offset = 0
             file.seek(offset)
             data = file.read()
     except FileNotFoundError:

@@ -36,6 +36,7 @@ class Say:
     one_of = Text("one of {choices}")
     yes_no = Text("true or false")
     names = Text("names separated by commas")
+    lines = Text("text, one line for each")
     pairs = Text("pairs of a name and a value")
     words = Text("text")
     or_empty = Text("{accepted}, or nothing")
@@ -89,7 +90,7 @@ class Knob:
             "float": lambda: Say.number(span=self._span()),
             "bool": lambda: Say.yes_no(),
             "choice": lambda: Say.one_of(choices=", ".join(self.choices)),
-            "list": lambda: Say.names(),
+            "list": lambda: Say.lines() if self.ui.widget == "lines" else Say.names(),
             "dict": lambda: Say.pairs(),
             "str": lambda: Say.words(),
         }[self.kind]()

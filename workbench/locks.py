@@ -9,6 +9,9 @@ import sys
 import time
 from pathlib import Path
 
+LOOKS = 3
+MEND_PATIENCE_S = 0.5
+
 
 class Lock:
     """A lock held by this process until it dies or lets go."""
@@ -27,12 +30,11 @@ class Lock:
                 return False
         except FileNotFoundError:
             pass
-        descriptor = _open(self.path)
-        if not _take(descriptor):
-            os.close(descriptor)
+        new = hold(self.path, MEND_PATIENCE_S)  # one that only looks may stand in the way for a moment
+        if new is None:
             raise BlockingIOError(f"{self.path} is held by another process")
         os.close(self._descriptor)
-        self._descriptor = descriptor
+        self._descriptor = new._descriptor
         return True
 
     def release(self) -> None:
@@ -53,13 +55,13 @@ def hold(path: Path, patience_s: float = 2.0) -> Lock | None:
 
 
 def held(path: Path) -> bool:
-    """Whether another process holds the lock now."""
+    """Whether another process holds the lock now. Any number of processes may ask at once."""
     try:
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = os.open(path, os.O_RDONLY)
     except (FileNotFoundError, NotADirectoryError):
         return False
     try:
-        return not _take(descriptor)
+        return not _seems_free(descriptor)
     finally:
         os.close(descriptor)
 
@@ -77,12 +79,27 @@ if sys.platform == "win32":
         except OSError:
             return False
         return True
+
+    def _seems_free(descriptor: int) -> bool:
+        # To look is to take here, so two that look at once disturb each other for a moment.
+        for _ in range(LOOKS):
+            if _take(descriptor):
+                return True
+            time.sleep(0.005)
+        return False
 else:
     import fcntl
 
-    def _take(descriptor: int) -> bool:
+    def _lock(descriptor: int, how: int) -> bool:
         try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            fcntl.lockf(descriptor, how | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):  # POSIX leaves open which of the two says "taken"
             return False
         return True
+
+    def _take(descriptor: int) -> bool:
+        return _lock(descriptor, fcntl.LOCK_EX)
+
+    def _seems_free(descriptor: int) -> bool:
+        # A shared lock: those that only look don't see each other.
+        return _lock(descriptor, fcntl.LOCK_SH)

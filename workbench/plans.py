@@ -9,7 +9,7 @@ from workbench.chats import check_template
 from workbench.datasets import Rows, chosen_entries, read_catalogue, read_rows, value_problems
 from workbench.models import check_model
 from workbench.problems import Problem, UserError
-from workbench.runs import check_folder
+from workbench.runs import check_folder, list_runs
 from workbench.specs import TrainSpec
 from workbench.text import Message, Text
 from workbench.workspace import Workspace
@@ -26,6 +26,7 @@ class Say:
         "Validation share is {given}, which leaves {left} of {rows} rows to learn. Accepted: below {rows}, or a share below 1."
     )
     few_steps = Text("Only {steps} steps: too few to change much. Try {epochs} epochs, or fewer rows a step.")
+    busy = Text("Another run is running: {name}. Both will be slower, and memory may not do for both.")
     excluded = Text("{count} of {rows} rows are left out. The first: {reason}")
 
 
@@ -64,6 +65,8 @@ def every(given: int | None, steps: int, times: int) -> int:
 def read_samples(workspace: Workspace, spec: TrainSpec) -> Rows:
     """The rows of the spec's sets with their placeholders filled; UserError with every problem of the data."""
     catalogue = read_catalogue(workspace, spec.data.dataset_dir)
+    if catalogue.file_problems:
+        raise UserError(*catalogue.file_problems)
     entries = chosen_entries(catalogue, spec.data.dataset)
     problems = value_problems(entries, spec.data.dataset_values)
     if problems:
@@ -98,6 +101,9 @@ def plan(workspace: Workspace, spec: TrainSpec) -> Plan:
     train = len(rows.samples) - held
     steps = total_steps(spec, train)
     warnings = [few_steps(spec, train, steps)] if steps < FEW_STEPS else []
+    running = next((run.name for run in list_runs(workspace) if run.state() == "running"), None)
+    if running:
+        warnings.append(Say.busy(name=running))
     if rows.excluded:
         counted = len(rows.samples) + len(rows.excluded)
         warnings.append(Say.excluded(count=len(rows.excluded), rows=counted, reason=rows.excluded[0]))

@@ -4,47 +4,60 @@ Status is never stored. The last word of events.jsonl says finished, failed or s
 else a run that has begun is lost, and one that has only a spec is waiting.
 """
 
-import itertools
+import errno
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
+import psutil
+
 from workbench import locks
-from workbench.events import State, tail
+from workbench.events import EventLog, State, Stopped, last_kind, last_line, tail
 from workbench.fields import plain
-from workbench.models import model_name, newest_checkpoint
-from workbench.problems import UserError
-from workbench.specs import SPECS, Reading, ServeSpec, Spec, TrainSpec, read_flat, yaml_mapping
+from workbench.models import newest_checkpoint
+from workbench.naming import DEEPEST, run_folder
+from workbench.problems import Problem, UserError
+from workbench.specs import SPECS, Reading, Spec, TrainSpec, read_flat, yaml_mapping
 from workbench.text import Text
 from workbench.view import View
 from workbench.workspace import Workspace, source_folder
 
 LAST_BYTES = 65_536
-NAME_BYTES = 200
+"""So much of the end of a run's events is enough for a list."""
+END_PATIENCE_S = 10.0
+CLOCK_SLACK_S = 60.0
 START_PATIENCE_S = 20.0
 DELETED_LOCK_PATIENCE_S = 2.5
 """A living worker makes its lock file again within a second; so long a missing one proves nothing."""
 
+ENDS: Mapping[str | None, State] = {"finished": "finished", "failed": "failed", "stopped": "stopped"}
+WORKER_ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false", "OMP_WAIT_POLICY": "PASSIVE"}
+"""What the person's own environment may overrule. Threads that wait spinning halt each other where two workers compute."""
+WORKER_OUTPUT = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
+
 
 class Say:
-    bad_name = Text(
-        "Run name '{given}' is not accepted. Accepted: letters, digits, - _ . and / inside saves/. Rename it."
-    )
     exists = Text("The run '{given}' exists already. Choose another name, or tick 'Overwrite the run' to delete it.")
     running = Text("The run '{given}' is running. Stop it first.")
     not_a_run = Text("'{given}' holds other files than a run's and is not overwritten. Choose another name.")
     unknown = Text("No run named '{given}'. Known: {known}. 'python app.py runs list' shows all.")
     ambiguous = Text("'{given}' names several runs: {known}. Give the longer name.")
     cannot_resume = Text("The run '{given}' is {state}. Only a stopped, failed, lost or waiting run can be resumed.")
+    still_ending = Text("The worker of '{given}' has not ended yet. Wait a moment, then try again.")
+    inside_run = Text("'{given}' lies inside the run '{run}'. Choose a name outside it.")
+    no_folder = Text(
+        "The run's folder '{given}' can't be made: {reason}. Free space or mend its rights, then try again."
+    )
+    no_spec = Text("The run '{given}' has no spec.yaml. Put it back, or begin a new run.")
     no_worker = Text("The worker of '{given}' ended before it began. The end of {log}: {words}")
 
 
@@ -78,7 +91,10 @@ class Run:
 
     def read_spec(self) -> Reading[Spec]:
         """The spec as it stands in the folder, checked again."""
-        values = yaml_mapping((self.folder / "spec.yaml").read_text("utf-8", errors="replace"))
+        file = self.folder / "spec.yaml"
+        if not file.is_file():
+            return Reading(None, [Problem(Say.no_spec(given=self.name))])
+        values = yaml_mapping(file.read_text("utf-8", errors="replace"))
         if not isinstance(values, dict):
             return Reading(None, [values])
         kind = SPECS.get(str(values.get("job", TrainSpec.JOB)), TrainSpec)
@@ -86,13 +102,13 @@ class Run:
 
     def state(self) -> State:
         """One word, computed from the files."""
-        last = _last_line(self.events)
-        for state in ("finished", "failed", "stopped"):
-            if f'"kind": "{state}"' in last:
-                return state
-        if locks.held(self.lock):
-            return "running"
-        return "lost" if last or self.events.exists() else "waiting"
+        for _ in range(2):  # the worker may say its last word and go between the two looks
+            last = last_kind(self.events)
+            if last in ENDS:
+                return ENDS[last]
+            if locks.held(self.lock):
+                return "running"
+        return "lost" if self.events.exists() else "waiting"
 
     def stopping(self) -> bool:
         """Whether a stop was asked for and the worker has not ended yet."""
@@ -105,6 +121,11 @@ class Run:
     def checkpoint(self) -> Path | None:
         """The newest whole checkpoint, None when there is none."""
         return newest_checkpoint(self.folder)
+
+    def saved_step(self) -> int:
+        """The step of the newest whole checkpoint, 0 when there is none."""
+        newest = self.checkpoint()
+        return int(newest.name.removeprefix("checkpoint-")) if newest else 0
 
     def has_adapter(self) -> bool:
         """Whether something can be loaded from it: final weights or a checkpoint."""
@@ -120,53 +141,74 @@ class Run:
             return ""
 
     def start(self) -> None:
-        """Start a worker that outlives this process, and wait until it holds the lock. Its output goes to worker.log."""
+        """Start a worker that outlives this process, and wait until it has begun. Its output goes to worker.log."""
         self.stop_file.unlink(missing_ok=True)
+        _, before = last_line(self.events)
+        process = self._spawn()
+        deadline = time.monotonic() + START_PATIENCE_S
+        while process.poll() is None and not tail(self.events, before)[0] and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if process.poll() not in (None, 0) and not tail(self.events, before)[0] and not locks.held(self.lock):
+            raise UserError(Say.no_worker(given=self.name, log=self.log.name, words=self.log_tail(600)))
+        threading.Thread(target=process.wait, daemon=True).start()
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
         windows = sys.platform == "win32"
         with self.log.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "workbench.worker", str(self.workspace.root), self.name],
+            return subprocess.Popen(
+                [sys.executable, "-m", "workbench.worker", os.path.abspath(self.workspace.root), self.name],
                 cwd=source_folder(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=not windows,
                 creationflags=(0x00000008 | 0x00000200) if windows else 0,  # DETACHED_PROCESS, NEW_PROCESS_GROUP
-                env={
-                    **os.environ,
-                    "PYTHONUNBUFFERED": "1",
-                    "PYTHONIOENCODING": "utf-8",
-                    "TOKENIZERS_PARALLELISM": "false",
-                },
+                env={**WORKER_ENVIRONMENT, **os.environ, **WORKER_OUTPUT},
             )
-        deadline = time.monotonic() + START_PATIENCE_S
-        while process.poll() is None and not locks.held(self.lock) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        if process.poll() not in (None, 0) and not locks.held(self.lock) and self.state() in ("waiting", "lost"):
-            raise UserError(Say.no_worker(given=self.name, log=self.log.name, words=self.log_tail(600)))
-        threading.Thread(target=process.wait, daemon=True).start()
 
     def resume(self) -> None:
         """Go on from the newest whole checkpoint, or from the start when there is none."""
         if self.state() == "lost" and not self.lock.exists():
             time.sleep(DELETED_LOCK_PATIENCE_S)
         state = self.state()
-        if state in ("running", "finished") or locks.held(self.lock):
+        if state in ("running", "finished"):
             raise UserError(Say.cannot_resume(given=self.name, state=state))
+        self._await_end()
         self.start()
 
+    def _await_end(self) -> None:
+        """A worker that has said its last word may still take a moment to go."""
+        deadline = time.monotonic() + END_PATIENCE_S
+        while locks.held(self.lock):
+            if time.monotonic() > deadline:
+                raise UserError(Say.still_ending(given=self.name))
+            time.sleep(0.02)
+
     def stop(self) -> None:
-        """Ask the worker to end after its step and save; asked again, end the process now."""
+        """Ask the worker to end after its step and save; asked again, end the process now. Nothing once it ended."""
         if self.stop_file.exists():
             self.kill()
-        else:
+        elif self.state() in ("running", "lost"):  # a deleted lock looks lost until the worker has mended it
             self.stop_file.touch()
 
     def kill(self) -> None:
-        """End the worker's process at once; nothing since the last checkpoint is kept."""
-        started = self.view().started
-        if started and self.state() == "running":
-            os.kill(started.pid, signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
+        """End the worker's process at once and say so in its place; nothing since the last checkpoint is kept."""
+        view = self.view()
+        if view.started is None or self.state() != "running":
+            return
+        with suppress(ProcessLookupError, PermissionError, psutil.NoSuchProcess):
+            # A number given to another process since then is not the worker's.
+            if psutil.Process(view.started.pid).create_time() < view.started_at + CLOCK_SLACK_S:
+                os.kill(view.started.pid, signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
+        lock = locks.hold(self.lock, END_PATIENCE_S)
+        if lock is None:
+            return
+        if last_kind(self.events) not in ENDS:
+            log = EventLog(self.events)
+            log.write(Stopped(self.saved_step()))
+            log.close()
+        self.stop_file.unlink(missing_ok=True)
+        lock.release()
 
     def wait(self, patience_s: float) -> State:
         """The state as soon as the run is not running, or after ``patience_s``."""
@@ -179,102 +221,83 @@ class Run:
         """Delete the folder; UserError while it runs."""
         if self.state() == "running":
             raise UserError(Say.running(given=self.name))
+        self._await_end()
         shutil.rmtree(self.folder)
-
-
-def _last_line(path: Path) -> str:
-    """The last whole line of a file, empty when there is none."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - LAST_BYTES))
-            data = file.read()
-    except FileNotFoundError:
-        return ""
-    whole = data[: data.rfind(b"\n") + 1].rstrip(b"\n")
-    return whole[whole.rfind(b"\n") + 1 :].decode("utf-8", errors="replace")
-
-
-def run_folder(workspace: Workspace, spec: Spec) -> Path:
-    """The folder that the spec's output_dir means; UserError beside output_dir when it would lie outside saves/."""
-    if isinstance(spec, ServeSpec):
-        return _free(workspace.saves / ".serve" / f"{model_name(spec.model.model_name_or_path)}-{_now()}")
-    assert isinstance(spec, TrainSpec)
-    given = spec.saving.output_dir.strip().replace("\\", "/").rstrip("/")
-    home = f"{model_name(spec.model.model_name_or_path)}/{spec.tuning.finetuning_type}"
-    if Path(given).is_absolute():
-        given = f"saves/{workspace.inside(workspace.saves, given, 'output_dir').relative_to(workspace.saves).as_posix()}"
-    path = given.removeprefix("./")
-    if not path:
-        path = f"{home}/{'-'.join(spec.data.dataset)[:40] or 'run'}-{_now()}"
-    elif "/" not in path:
-        path = f"{home}/{path}"
-    path = path.removeprefix("saves/")
-    good = re.fullmatch(r"[^\x00-\x1f<>:\"|?*\\]+", path) and all(
-        part and part == part.strip() and not part.startswith(".") and len(part.encode()) <= NAME_BYTES
-        for part in path.split("/")
-    )
-    if not good or path.startswith("/") or path == "saves":
-        raise UserError(Say.bad_name(given=plain(given)), key="output_dir")
-    return workspace.inside(workspace.saves, path, "output_dir")
-
-
-def _free(folder: Path) -> Path:
-    """The folder, or one with a number behind its name when two begin in the same second."""
-    names = itertools.chain([folder], (folder.with_name(f"{folder.name}-{count}") for count in itertools.count(2)))
-    return next(path for path in names if not path.exists())
-
-
-def _now() -> str:
-    return datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
 
 
 def check_folder(workspace: Workspace, spec: TrainSpec) -> Path:
     """The free folder for a new run; UserError beside output_dir when it is taken and was not to be overwritten."""
     folder = run_folder(workspace, spec)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        run = Run(workspace, folder)
-        if folder.is_dir() and run.state() == "running":
+    run = Run(workspace, folder)
+    around = next((path for path in folder.parents if (path / "spec.yaml").is_file()), None)
+    if around is not None and around.is_relative_to(workspace.saves):
+        name = Run(workspace, around).name
+        raise UserError(Say.inside_run(given=run.name, run=name), key="output_dir")
+    if any(path.is_file() for path in (folder, *folder.parents)) or (folder.is_dir() and any(folder.iterdir())):
+        if not (folder / "spec.yaml").is_file():
+            raise UserError(Say.not_a_run(given=run.name), key="output_dir")
+        if run.state() == "running":
             raise UserError(Say.running(given=run.name), key="output_dir")
         if not spec.saving.overwrite_output_dir:
             raise UserError(Say.exists(given=run.name), key="output_dir")
-        if not (folder / "spec.yaml").is_file():
-            raise UserError(Say.not_a_run(given=run.name), key="output_dir")
     return folder
 
 
 def create(workspace: Workspace, spec: Spec) -> Run:
-    """A new run's folder with its spec, waiting to be started."""
-    if isinstance(spec, TrainSpec):
-        folder = check_folder(workspace, spec)
+    """A new run's folder with its spec, waiting to be started. Of two that want the same name one gets it."""
+    while True:
+        folder = check_folder(workspace, spec) if isinstance(spec, TrainSpec) else run_folder(workspace, spec)
+        laid = spec
+        if isinstance(spec, TrainSpec):
+            name = f"saves/{folder.relative_to(workspace.saves).as_posix()}"
+            laid = spec.model_copy(update={"saving": spec.saving.model_copy(update={"output_dir": name})})
+        try:
+            if _lay(folder, laid):
+                return Run(workspace, folder)
+        except OSError as error:
+            said = Say.no_folder(given=folder.name, reason=error.strerror or str(error))
+            raise UserError(said, key="output_dir") from error
+
+
+def _lay(folder: Path, spec: Spec) -> bool:
+    """Put the run's folder in place in one move; False when another one was quicker."""
+    mark = uuid.uuid4().hex
+    beside, old = folder.with_name(f".new-{mark}"), folder.with_name(f".old-{mark}")
+    beside.mkdir(parents=True)
+    try:
+        (beside / "spec.yaml").write_text(spec.to_yaml(), "utf-8")
         if folder.exists():
-            shutil.rmtree(folder)
-        saving = spec.saving.model_copy(
-            update={"output_dir": f"saves/{folder.relative_to(workspace.saves).as_posix()}"}
-        )
-        spec = spec.model_copy(update={"saving": saving})
-    else:
-        folder = run_folder(workspace, spec)
-    folder.mkdir(parents=True)
-    beside = folder / ".spec.yaml"
-    beside.write_text(spec.to_yaml(), "utf-8")
-    beside.rename(folder / "spec.yaml")
-    return Run(workspace, folder)
+            folder.rename(old)
+        beside.rename(folder)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno == errno.ENOTEMPTY:
+            return False
+        raise
+    finally:
+        for left in (beside, old):
+            shutil.rmtree(left, ignore_errors=True)
+    return True
 
 
 def list_runs(workspace: Workspace, job: str = "train") -> list[Run]:
     """Every run of the job, the newest first."""
     root = workspace.saves / ".serve" if job == "serve" else workspace.saves
-    found = [(path.stat().st_mtime, path.parent) for path in _spec_files(root, 5)]
-    return [Run(workspace, folder) for _, folder in sorted(found, reverse=True)]
+    found = sorted(_spec_files(root, DEEPEST), reverse=True)
+    return [Run(workspace, Path(folder)) for _, folder in found]
 
 
-def _spec_files(folder: Path, depth: int) -> Iterator[Path]:
-    if (folder / "spec.yaml").is_file():
-        yield folder / "spec.yaml"
-    elif depth and folder.is_dir():
-        for inner in folder.iterdir():
-            if inner.is_dir() and not inner.name.startswith("."):
-                yield from _spec_files(inner, depth - 1)
+def _spec_files(folder: Path | str, depth: int) -> Iterator[tuple[float, str]]:
+    """The runs below: when each was laid down, and its folder. What goes away meanwhile is left out."""
+    with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+        yield os.stat(os.path.join(folder, "spec.yaml")).st_mtime, os.fspath(folder)
+        return
+    if depth:
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            for inner in list(os.scandir(folder)):
+                if not inner.name.startswith(".") and inner.is_dir():
+                    yield from _spec_files(inner.path, depth - 1)
 
 
 def find_run(workspace: Workspace, given: str) -> Run:

@@ -16,6 +16,7 @@ from workbench.problems import Problem, UserError
 from workbench.text import Message, Text, verbatim
 
 CONNECT_S = 5.0
+JSON = {"Content-Type": "application/json"}
 SILENCE_S = 600.0
 """So long a server may be silent: it may have others to answer first, and a long prompt takes its time."""
 
@@ -59,7 +60,7 @@ def ask(
     ending = Ending(model)
     with (
         _client(url, key) as (client, base),
-        client.stream("POST", f"{base}/chat/completions", json=request) as response,
+        client.stream("POST", f"{base}/chat/completions", content=json.dumps(request), headers=JSON) as response,
     ):
         _check(response, base)
         for event in _events(response, base):
@@ -84,8 +85,12 @@ def model_names(url: str, key: str | None = None) -> list[str]:
 def api_base(url: str) -> str:
     """``http://host:port/v1`` from what people write: with or without a slash, ``/v1`` or the whole path."""
     given = url.strip().rstrip("/").removesuffix("/chat/completions")
-    parts = urlsplit(given)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(given)
+        right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        right = False
+    if not right:
         raise UserError(Say.bad_url(given=plain(url)))
     return given if parts.path else f"{given}/v1"
 

@@ -1,7 +1,7 @@
 """A View: all that a reader has understood of a run so far, folded from its events. Knows no page and no file."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from workbench.events import (
     TERMINAL,
@@ -46,6 +46,10 @@ class Curve:
         """Forget what lies after ``step``: a resumed run says it again."""
         keep = sum(1 for at in self.steps if at <= step)
         del self.steps[keep:], self.values[keep:]
+
+    def last(self) -> float | None:
+        """The newest value that is kept."""
+        return self.values[-1] if self.values else None
 
     def smoothed(self) -> list[float]:
         """Exponential mean with weight 0.9, its start corrected as Adam corrects its moments (arXiv 1412.6980)."""
@@ -115,6 +119,8 @@ class View:
         self.phase, self.phases, self.recent, self.notes = Phase(), [], [], []
         for curve in (self.loss, self.eval, self.learning_rate, self.grad_norm):
             curve.cut(event.resumed_step)
+        self.step = replace(self.step, step=event.resumed_step, loss=self.loss.last())
+        self.eval_loss = self.eval.last()
         self.samples = [sample for sample in self.samples if sample.step <= event.resumed_step and event.resumed_step]
         self.saved = [saved for saved in self.saved if saved.step <= event.resumed_step]
 

@@ -82,7 +82,8 @@ def failure(error: Exception) -> dict[str, Any]:
 def of_validation(errors: Sequence[Mapping[str, Any]]) -> Problem:
     """The first thing that is wrong with a body; among the ways to read a field, the way that got farthest."""
     place = _place(errors[0]["loc"])
-    first = max((error for error in errors if _place(error["loc"]).startswith(place)), key=lambda e: len(e["loc"]))
+    ways = [error for error in errors if _place(error["loc"]).startswith(place)]
+    first = max(ways, key=lambda error: (len(_place(error["loc"])), not error["type"].endswith("_type")))
     field = _place(first["loc"])
     if first["type"] == "json_invalid":
         return Problem(Say.not_json(reason=first.get("ctx", {}).get("error", ""), at=first["loc"][-1]))

@@ -59,7 +59,7 @@ def application(engine: Engine, key: str | None, local: bool) -> ASGIApp:
         """Answer a chat."""
         return await _answer(engine, answering, asked, request, choose_model(engine.models, asked.model, local))
 
-    gated: ASGIApp = app if key is None else KeyGate(app, key)
+    gated = Gate(app, key)
     if not local:
         return gated
     return CORSMiddleware(
@@ -72,25 +72,30 @@ def application(engine: Engine, key: str | None, local: bool) -> ASGIApp:
     )
 
 
-class KeyGate:
-    """Lets only those in who bring the key; /health is for everyone."""
+class Gate:
+    """Lets only those in who bring the key, if there is one, and no bodies beyond the limit; /health is for everyone."""
 
-    def __init__(self, app: ASGIApp, key: str) -> None:
+    def __init__(self, app: ASGIApp, key: str | None) -> None:
         self._app = app
-        self._key = key.encode()
+        self._key = None if key is None else key.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] == "/health" or self._right(scope):
-            await self._app(scope, receive, send)
-            return
-        response = errors.refuse(401, Problem(errors.Say.no_key()), "invalid_api_key")
-        response.headers["WWW-Authenticate"] = "Bearer"
-        await response(scope, receive, send)
+        refusal = self._refusal(scope) if scope["type"] == "http" and scope["path"] != "/health" else None
+        await (refusal or self._app)(scope, receive, send)
 
-    def _right(self, scope: Scope) -> bool:
-        scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
-        right = hmac.compare_digest(given.strip().encode("latin-1"), self._key)
-        return right and scheme.lower() == "bearer"
+    def _refusal(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
+        if self._key is not None and not self._right(headers.get("authorization", "")):
+            response = errors.refuse(401, Problem(errors.Say.no_key()), "invalid_api_key")
+            response.headers["WWW-Authenticate"] = "Bearer"
+            return response
+        if int(headers.get("content-length", "0")) > BODY_LIMIT_BYTES:
+            return errors.refuse(413, Problem(errors.Say.too_large(limit=BODY_LIMIT_BYTES)))
+        return None
+
+    def _right(self, given: str) -> bool:
+        scheme, _, key = given.partition(" ")
+        return hmac.compare_digest(key.strip().encode("latin-1"), self._key or b"") and scheme.lower() == "bearer"
 
 
 def choose_model(known: Sequence[str], given: str | None, local: bool) -> str:
@@ -158,7 +163,7 @@ def _headers(asked: ChatRequest, model: str) -> dict[str, str]:
     """What the client should know besides the answer; names are percent-encoded, since headers hold ASCII."""
     headers = {"X-Model": quote(model), "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     if ignored := asked.ignored():
-        headers["X-Ignored-Fields"] = ", ".join(quote(name) for name in ignored)[:HEADER_CHARACTERS]
+        headers["X-Ignored-Fields"] = ", ".join(quote(name, errors="replace") for name in ignored)[:HEADER_CHARACTERS]
     if asked.rearranged():
         headers["X-Messages"] = "system messages were joined into one at the beginning"
     return headers

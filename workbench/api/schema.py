@@ -1,11 +1,13 @@
 """The OpenAI-compatible shapes: what a request may hold, and what an answer looks like. Knows no engine and no HTTP."""
 
+import json
 import time
 import uuid
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from workbench.engines import Piece, Sampling
 from workbench.fields import plain
@@ -29,6 +31,18 @@ class Say:
     one_answer = Text("'n' is {given}. Accepted: 1, since one request gives one answer. Ask several times.")
 
 
+def whole(text: str) -> str:
+    """The text, unless it holds halves of surrogate pairs, which JSON can write and no tokenizer reads."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise PydanticCustomError("half_character", "Half of a surrogate pair is no character") from error
+    return text
+
+
+Words = Annotated[str, AfterValidator(whole)]
+
+
 class Shape(BaseModel):
     """A part of a request. Values are not converted; fields that are not listed are kept, so that they can be told."""
 
@@ -43,14 +57,14 @@ class Part(Shape):
     """A part of a message's content: text only."""
 
     type: Literal["text"]
-    text: str
+    text: Words
 
 
 class Said(Shape):
     """One message of the chat."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[Part]
+    content: Words | list[Part]
 
     def words(self) -> str:
         """The content as one text, parts on lines of their own."""
@@ -72,7 +86,7 @@ class ChatRequest(Shape):
     top_p: float | None = Field(None, ge=0, le=1)
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
-    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
+    stop: Words | Annotated[list[Words], Field(max_length=16)] | None = None
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -84,7 +98,7 @@ class ChatRequest(Shape):
         """UserError for every field that asks for something that is not done here."""
         given = {**self.model_dump(include=set(NOT_YET)), **(self.model_extra or {})}
         problems = [
-            Problem(Say.not_yet(field=key, given=plain(given[key]), accepted=plain(neutral[0])), key)
+            Problem(Say.not_yet(field=key, given=plain(json.dumps(given[key])), accepted=json.dumps(neutral[0])), key)
             for key, neutral in NOT_YET.items()
             if given.get(key) is not None and given[key] not in neutral
         ]

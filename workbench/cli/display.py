@@ -23,7 +23,7 @@ class Display(Protocol):
         """Where the count stands now; ``facts`` are figures beside it."""
 
     def close(self) -> None:
-        """Nothing more moves."""
+        """What was counted is over; the next count begins anew."""
 
 
 def display(screen: Screen) -> Display:
@@ -59,6 +59,7 @@ class Bar:
                 dynamic_ncols=True,
                 unit_scale=total > 10_000_000,
                 miniters=1,
+                leave=False,
             )
         self._bar.n = done
         self._bar.set_postfix_str(facts, refresh=False)

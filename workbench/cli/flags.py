@@ -64,6 +64,8 @@ def read_words(words: Sequence[str], knobs: Mapping[str, Knob]) -> Given:
             given.problems.append(Problem(Say.no_key(given=plain(word))))
         elif word.startswith("-"):
             given.problems.append(Problem(Say.single_dash(given=plain(word))))
+            if rest and not rest[0].startswith("-") and _may_be_value(rest[0]):
+                rest.pop(0)
         else:
             given.words.append(word)
     return given
@@ -77,7 +79,7 @@ def _flag(word: str, rest: list[str], knobs: Mapping[str, Knob], given: Given) -
         given.problems.append(Problem(Say.no_key(given=f"--{plain(word)}")))
     elif equals:
         given.pairs.append((key, _value(value)))
-    elif rest and not rest[0].startswith("--") and not (_is_switch(key, knobs) and not _says_yes_or_no(rest[0])):
+    elif rest and not rest[0].startswith("--") and not (_is_switch(key, knobs) and not _may_be_value(rest[0])):
         given.pairs.append((key, _value(rest.pop(0))))
     elif _is_switch(key, knobs):
         given.pairs.append((key, True))
@@ -91,8 +93,8 @@ def _is_switch(key: str, knobs: Mapping[str, Knob]) -> bool:
     return key not in knobs or knobs[key].kind == "bool"
 
 
-def _says_yes_or_no(word: str) -> bool:
-    """Whether the word after a switch is its value; a spec file or ``key=value`` is not."""
+def _may_be_value(word: str) -> bool:
+    """Whether the word after a flag that may stand alone is its value; a spec file or ``key=value`` is not."""
     return not ASSIGNMENT.match(word) and not word.endswith(SPEC_SUFFIXES)
 
 
@@ -112,12 +114,12 @@ def _value(word: str) -> Any:
     return word
 
 
-def lay_over(values: Mapping[str, Any], given: Given) -> dict[str, Any]:
-    """The mapping with the pairs over it, the later the stronger; ``key.name`` sets one value of a mapping."""
+def lay_over(values: Mapping[str, Any], given: Given, knobs: Mapping[str, Knob]) -> dict[str, Any]:
+    """The mapping with the pairs over it, the later the stronger; ``key.name`` sets one value of a field of pairs."""
     laid = dict(values)
     for key, value in given.pairs:
         whole, dot, name = key.partition(".")
-        if not dot or not name:
+        if not (dot and name and whole in knobs and knobs[whole].kind == "dict"):
             laid[key] = value
         elif isinstance(found := laid.get(whole) or {}, dict):
             laid[whole] = {**found, name: value}
@@ -155,9 +157,12 @@ def given_values(words: Sequence[str], knobs: Mapping[str, Knob], workspace: Wor
     given = read_words(words, knobs)
     values: dict[str, Any] = {}
     if given.words:
-        values = spec_file(Path(given.words[0]))
+        try:
+            values = spec_file(Path(given.words[0]))
+        except UserError as error:
+            raise UserError(*given.problems, *error.problems) from None
         given.problems += stray(given.words[1:])
-    return rooted(lay_over(values, given), workspace), given
+    return rooted(lay_over(values, given, knobs), workspace), given
 
 
 def stray(words: Sequence[str], accepted: Message | None = None) -> list[Problem]:

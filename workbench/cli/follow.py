@@ -21,6 +21,7 @@ class Say:
     evaluated = Text("step {step}: validation loss {loss}")
     answered = Text("step {step}: {prompt} -> {answer}")
     saved = Text("step {step}: saved {folder}")
+    saved_weights = Text("step {step}: saved the final weights")
     loss = Text("loss {loss}")
     validation = Text("validation {loss}")
     rate = Text("{rate} tokens/s")
@@ -75,6 +76,8 @@ def show_entries(
 ) -> None:
     """Lines and the count for new events, which are folded into ``seen``; lines in ``told`` are left out."""
     for entry in entries:
+        if isinstance(entry.event, Phase) and entry.event.name != seen.phase.name:
+            shown.close()
         for line in _lines(entry, seen, locale):
             if line not in told:
                 shown.line(line)
@@ -98,6 +101,8 @@ def _lines(entry: Entry, seen: View, locale: Locale) -> Iterator[str]:
             yield locale(Say.evaluated(step=event.step, loss=figure(event.loss)))
         case Sample() as event:
             yield locale(Say.answered(step=event.step, prompt=event.prompt, answer=" ".join(event.answer.split())))
+        case Saved(folder="" | ".") as event:
+            yield locale(Say.saved_weights(step=event.step))
         case Saved() as event:
             yield locale(Say.saved(step=event.step, folder=event.folder))
         case Note() as event:
@@ -119,7 +124,7 @@ def _facts(seen: View, locale: Locale) -> Iterator[str]:
         yield locale(Say.left(time=duration(left)))
 
 
-def say_ending(run: Run, screen: Screen, seen: View, state: State) -> None:
+def say_ending(run: Run, screen: Screen, seen: View, state: State, ended_by_hand: bool) -> None:
     """How it ended, where the weights are, and what to do next."""
     match seen.ended if state in ("finished", "stopped", "failed") else None:
         case Finished() as ended:
@@ -131,7 +136,7 @@ def say_ending(run: Run, screen: Screen, seen: View, state: State) -> None:
             screen.error(Say.failed(name=run.name))
             screen.problems(problems)
             screen.error(Say.log(file=shown_path(run, run.log.name)))
-        case _:
+        case _ if not ended_by_hand:
             screen.error(Say.lost(name=run.name))
             screen.error(Say.log(file=shown_path(run, run.log.name)))
     _say_next(run, screen, state)

@@ -66,7 +66,8 @@ def _await_ready(run: Run, screen: Screen) -> Ready:
     try:
         while seen.ready is None:
             entries, offset = tail(run.events, offset)
-            show_entries(entries, seen, shown, screen.locale)
+            loading = next((at for at, entry in enumerate(entries) if isinstance(entry.event, Ready)), len(entries))
+            show_entries(entries[: loading + 1], seen, shown, screen.locale)
             quiet_s = 0.0 if run.state() == "running" else quiet_s + TICK_S
             if isinstance(seen.ended, Failed):
                 raise _failure(run, list(seen.ended.problems))

@@ -8,11 +8,11 @@ from typing import Any
 
 import gradio as gr
 
+from workbench.checking import Checked, check_train
 from workbench.datasets import Catalogue, chosen_entries, placeholders, read_catalogue
 from workbench.fields import Knob
-from workbench.plans import Plan, plan
 from workbench.problems import UserError
-from workbench.specs import Reading, TrainSpec, read_flat
+from workbench.specs import TrainSpec
 from workbench.text import Locale, Text
 from workbench.ui.desk import BROWSER_KEY, Arrival, Desk
 from workbench.ui.topbar import KEYS as TOP_KEYS
@@ -35,7 +35,8 @@ class Say:
     preview = Text("Preview")
     save = Text("Save")
     load = Text("Load")
-    value_of = Text("{name} in the set")
+    name = Text("Name")
+    author = Text("Author")
     value_help = Text("Stands wherever the set says {mark}.")
     plan = Text("{rows} rows, {held} held out. {steps} steps of {batch} rows.")
     first_question = Text("Who are you?")
@@ -67,12 +68,9 @@ class Asking:
         filled = dict(zip(names, values[:VALUE_BOXES], strict=False))
         return {**flat, "dataset_values": {name: value or "" for name, value in filled.items()}}
 
-    def read(self, names: Sequence[str], values: Sequence[Any]) -> tuple[Reading[TrainSpec], Plan]:
-        """The form as a spec, and what it would do; all problems of both."""
-        reading = read_flat(TrainSpec, self.flat(names, values))
-        if reading.spec is None:
-            return reading, Plan(reading.problems)
-        return reading, plan(self.desk.workspace, reading.spec)
+    def check(self, names: Sequence[str], values: Sequence[Any]) -> Checked[TrainSpec]:
+        """The form as a spec and what it would do, or every problem in its way."""
+        return check_train(self.desk.workspace, self.flat(names, values))
 
 
 def build_asking(desk: Desk) -> Asking:
@@ -210,7 +208,11 @@ def box_updates(locale: Locale, names: Sequence[str], values: Mapping[str, Any] 
             updates.append(gr.update(visible=False, value=""))
             continue
         name = names[number]
-        words = {"label": locale(Say.value_of(name=name)), "info": locale(Say.value_help(mark=f"{{{{{name}}}}}"))}
+        known = {"name": Say.name, "author": Say.author}
+        words = {
+            "label": locale(known[name]) if name in known else name,
+            "info": locale(Say.value_help(mark=f"{{{{{name}}}}}")),
+        }
         typed = {} if values is None else {"value": values.get(name, "")}
         updates.append(gr.update(visible=True, **words, **typed))
     return updates
@@ -228,17 +230,11 @@ def _react(desk: Desk, asking: Asking) -> None:
             values = (*(kept.get(name, "") for name in now), *[""] * (VALUE_BOXES - len(now)), *values[VALUE_BOXES:])
         else:
             boxes = [gr.skip()] * VALUE_BOXES
-        reading, planned = asking.read(now, values)
-        wrong = [problem for problem in planned.problems if problem.message.key not in LATER]
+        checked = asking.check(now, values)
+        wrong = [problem for problem in checked.problems if problem.message.key not in LATER]
         updates, marked = desk.form.mark(wrong, marked, language)
-        return [
-            now,
-            marked,
-            told_line(desk.locale(language), planned, reading),
-            asking.flat(now, values),
-            *boxes,
-            *updates,
-        ]
+        draft = asking.flat(now, values)
+        return [now, marked, told_line(desk.locale(language), checked), draft, *boxes, *updates]
 
     gr.on(
         [component.change for component in [*asking.boxes, *desk.form.components]],
@@ -277,18 +273,16 @@ def first_steps(desk: Desk, language: str, datasets: Sequence[str]) -> dict[str,
     }
 
 
-def told_line(locale: Locale, planned: Plan, reading: Reading[TrainSpec]) -> str:
+def told_line(locale: Locale, checked: Checked[TrainSpec]) -> str:
     """The line above Start: what will happen, or what is in the way."""
-    if planned.problems:
-        later = all(problem.message.key in LATER for problem in planned.problems)
-        texts = [locale(problem.message) for problem in planned.problems]
-        kind = "later" if later else "wrong"
+    if checked.spec is None:
+        kind = "later" if all(problem.message.key in LATER for problem in checked.problems) else "wrong"
+        texts = [locale(problem.message) for problem in checked.problems]
     else:
-        assert reading.spec is not None
-        optim = reading.spec.optim
+        planned, optim = checked.plan, checked.spec.optim
         batch = optim.per_device_train_batch_size * optim.gradient_accumulation_steps
         told = Say.plan(rows=f"{planned.rows:,}", held=planned.validation_rows, steps=f"{planned.steps:,}", batch=batch)
-        texts = [locale(told), *(locale(warning) for warning in [*planned.warnings, *reading.warnings])]
-        kind = "unwise" if planned.warnings or reading.warnings else "ready"
+        texts = [locale(told), *(locale(warning) for warning in checked.warnings)]
+        kind = "unwise" if checked.warnings else "ready"
     lines = "".join(f"<p>{html.escape(text)}</p>" for text in texts)
     return f'<div class="plan {kind}" role="status">{lines}</div>'

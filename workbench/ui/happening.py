@@ -4,13 +4,14 @@ from typing import Any
 
 import gradio as gr
 
+from workbench.checking import Checked
 from workbench.problems import Problem, UserError
 from workbench.runs import Run, create, find_run, list_runs
 from workbench.text import Locale, Text
 from workbench.ui.asking import Asking, told_line
 from workbench.ui.desk import Arrival, Desk
 from workbench.ui.live import Live
-from workbench.ui.live import Say as States
+from workbench.wording import STATES
 
 LISTED_RUNS = 200
 
@@ -36,8 +37,8 @@ def build_happening(desk: Desk, asking: Asking) -> None:
             min_width=200,
             filterable=True,
         )
-        stop = desk.button(Say.stop, elem_id="stop", scale=1, min_width=80, interactive=False)
-        resume = desk.button(Say.resume, elem_id="resume", scale=1, min_width=80, interactive=False)
+        stop = desk.button(Say.stop, elem_id="stop", scale=1, min_width=80, visible=False)
+        resume = desk.button(Say.resume, elem_id="resume", scale=1, min_width=80, visible=False)
         chat = desk.button(Say.chat, elem_id="chat-with", scale=1, min_width=100, visible=False)
     panel = live.component()
     shown = [picker, stop, resume, chat, panel]
@@ -66,12 +67,12 @@ def build_happening(desk: Desk, asking: Asking) -> None:
         return do
 
     def start(prefs: dict[str, Any], value: dict[str, Any], language: str, names: list[str], *values: Any) -> list[Any]:
-        reading, planned = asking.read(names, values)
-        problems, run = list(planned.problems), None
-        if reading.spec is not None and not problems:
-            run, problems = _start(desk, reading.spec)
-        updates, marked = desk.form.mark(problems, list(desk.form.fields), language)
-        line = told_line(desk.locale(language), planned if run else _with(planned, problems), reading)
+        checked, run = asking.check(names, values), None
+        if checked.spec is not None:
+            run, problems = _start(desk, checked.spec)
+            checked = Checked(None, problems) if problems else checked
+        updates, marked = desk.form.mark(checked.problems, list(desk.form.fields), language)
+        line = told_line(desk.locale(language), checked)
         if run is None:
             return [prefs, *[gr.skip()] * len(shown), line, marked, *updates]
         return [{**prefs, "run": run.name}, *show(run.name, language, int(value["nudge"]) + 1), line, marked, *updates]
@@ -115,10 +116,6 @@ def _start(desk: Desk, spec: Any) -> tuple[Run | None, list[Problem]]:
     return run, []
 
 
-def _with(planned: Any, problems: list[Problem]) -> Any:
-    return type(planned)(problems=problems)
-
-
 def _words(locale: Locale, error: UserError) -> str:
     return " ".join(locale(problem.message) for problem in error.problems)
 
@@ -132,10 +129,16 @@ def _run(desk: Desk, name: str | None) -> Run | None:
 
 def run_choices(desk: Desk, locale: Locale) -> list[tuple[str, str]]:
     """Every run with its state in words, the newest first."""
-    words: dict[str, Text] = States.__dict__  # type: ignore[assignment]
     return [
-        (f"{run.name}  ·  {locale(words[run.state()])}", run.name) for run in list_runs(desk.workspace)[:LISTED_RUNS]
+        (f"{_short(run)}  ·  {locale(STATES[run.state()])}", run.name)
+        for run in list_runs(desk.workspace)[:LISTED_RUNS]
     ]
+
+
+def _short(run: Run) -> str:
+    """The run's own name first, so that it is seen where room is short; its model after it."""
+    parts = run.name.split("/")
+    return f"{parts[-1]}  ·  {parts[0]}" if len(parts) > 1 else run.name
 
 
 def _buttons(run: Run | None, locale: Locale) -> list[Any]:
@@ -143,7 +146,7 @@ def _buttons(run: Run | None, locale: Locale) -> list[Any]:
     state = run.state() if run else "waiting"
     stopping = run is not None and run.stopping()
     return [
-        gr.update(interactive=state == "running", value=locale(Say.stop_now if stopping else Say.stop)),
-        gr.update(interactive=run is not None and state in ("stopped", "failed", "lost", "waiting")),
+        gr.update(visible=state == "running", value=locale(Say.stop_now if stopping else Say.stop)),
+        gr.update(visible=run is not None and state in ("stopped", "failed", "lost", "waiting")),
         gr.update(visible=run is not None and state != "running" and run.has_adapter()),
     ]

@@ -15,9 +15,10 @@ import gradio as gr
 from workbench.events import Failed, Finished, Sample, State, Stopped, tail
 from workbench.problems import UserError
 from workbench.runs import Run
-from workbench.text import Locale, Message, Text
+from workbench.text import Locale, Text
 from workbench.ui.desk import Desk, static
 from workbench.view import Curve, View
+from workbench.wording import STATES, duration, phase_words, size
 
 WATCHED_RUNS = 16
 LOG_BYTES = 6_000
@@ -26,25 +27,9 @@ PHASES = ("reading", "fetching", "data", "model", "training", "saving")
 
 class Say:
     empty = Text("No run yet. Choose a model and a dataset on the left, then press Start.")
-    waiting = Text("waiting")
-    running = Text("running")
     stopping = Text("stopping")
-    finished = Text("finished")
-    stopped = Text("stopped")
-    failed = Text("failed")
-    lost = Text("lost")
-    reading = Text("reading rows")
-    fetching = Text("fetching the model")
-    data = Text("making tokens")
-    model = Text("loading the model")
-    training = Text("training")
-    saving = Text("saving")
-    serving = Text("answering")
     left = Text("{time} left")
     took = Text("took {time}")
-    seconds = Text("{seconds} s")
-    minutes = Text("{minutes} min {seconds} s")
-    hours = Text("{hours} h {minutes} min")
     rate = Text("{tokens} tokens/s ({padding} % padding)")
     loss = Text("loss {loss}")
     both_losses = Text("loss {loss} (validation {validation})")
@@ -153,7 +138,7 @@ def picture(
     run: Run, view: View, state: State, stopping: bool, locale: Locale, drawn: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """All that the panel draws, in the visitor's language; of the curves only what is new after ``drawn``."""
-    words: dict[str, Text] = Say.__dict__  # type: ignore[assignment]
+    words = {name: said for name, said in Say.__dict__.items() if isinstance(said, Text)}
     shown = "stopping" if stopping else state
     phases = [name for name in PHASES if name in view.phases]
     total, step = view.step.total, view.step.step
@@ -162,9 +147,9 @@ def picture(
     return {
         "state": state,
         "shown": shown,
-        "stateWord": locale(words[shown]),
+        "stateWord": locale(Say.stopping if stopping else STATES[state]),
         "name": run.name,
-        "phases": [{"word": locale(words[name]), "now": name == view.phase.name} for name in phases],
+        "phases": [{"word": locale(phase_words(name)), "now": name == view.phase.name} for name in phases],
         "share": 1.0 if state == "finished" else share,
         "steps": f"{step:,} / {total:,}" if total else "",
         "time": _time(view, state, locale),
@@ -180,7 +165,7 @@ def picture(
         "samples": _samples(view),
         "notes": [{"level": note.level, "text": locale(note.message)} for note in view.notes],
         "log": run.log_tail(LOG_BYTES),
-        "words": {name: locale(said) for name, said in words.items() if isinstance(said, Text)},
+        "words": {name: locale(said) for name, said in words.items()},
     }
 
 
@@ -217,16 +202,6 @@ def _changes(samples: list[Sample]) -> list[Sample]:
     return [sample for at, sample in enumerate(samples) if at == 0 or sample.answer != samples[at - 1].answer]
 
 
-def duration(seconds: float) -> Message:
-    """A time span as a person says it."""
-    whole = round(seconds)
-    if whole < 60:
-        return Say.seconds(seconds=whole)
-    if whole < 3600:
-        return Say.minutes(minutes=whole // 60, seconds=whole % 60)
-    return Say.hours(hours=whole // 3600, minutes=whole % 3600 // 60)
-
-
 def _time(view: View, state: State, locale: Locale) -> str:
     if state == "running":
         left = view.seconds_left()
@@ -239,7 +214,7 @@ def _facts(view: View, locale: Locale) -> list[str]:
     rate, padding = view.tokens_per_second(), view.padding_share()
     if rate is not None and padding is not None:
         facts.append(locale(Say.rate(tokens=f"{rate:,.0f}", padding=f"{100 * padding:.0f}")))
-    facts.append(f"{view.step.memory_bytes / 1e9:.1f} GB")
+    facts.append(size(view.step.memory_bytes))
     if view.loss.values:
         smoothed = f"{view.loss.smoothed()[-1]:.3g}"
         if view.eval_loss is None:

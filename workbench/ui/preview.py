@@ -47,21 +47,21 @@ def build_preview(desk: Desk, asking: Asking) -> None:
     def show(opened: bool, language: str, names: list[str], *values: Any) -> list[Any]:
         if opened:
             return [False, gr.update(visible=False), "", "", gr.skip(), gr.skip(), *[gr.skip()] * len(desk.form.fields)]
-        reading, planned = asking.read(names, values)
-        updates, marked = desk.form.mark(planned.problems, [], language)
-        line = told_line(desk.locale(language), planned, reading)
-        if reading.spec is None:
+        checked = asking.check(names, values)
+        updates, marked = desk.form.mark(checked.problems, [], language)
+        line = told_line(desk.locale(language), checked)
+        if checked.spec is None:
             return [False, gr.update(visible=False), "", "", line, marked, *updates]
-        return [True, gr.update(visible=True), reading.spec.to_yaml(), command_of(reading.spec), line, marked, *updates]
+        return [True, gr.update(visible=True), checked.spec.to_yaml(), command_of(checked.spec), line, marked, *updates]
 
     outputs = [opened, panel, spec, command, asking.line, asking.marked, *desk.form.components]
     asking.preview.click(show, [opened, *asking.inputs], outputs, show_progress="hidden")
 
     def text(language: str, names: list[str], *values: Any) -> str:
-        reading, _ = asking.read(names, values)
-        if reading.spec is None:
-            raise gr.Error(" ".join(desk.locale(language)(problem.message) for problem in reading.problems))
-        return reading.spec.to_yaml()
+        checked = asking.check(names, values)
+        if checked.spec is None:
+            raise gr.Error(" ".join(desk.locale(language)(problem.message) for problem in checked.problems))
+        return checked.spec.to_yaml()
 
     asking.save.click(text, asking.inputs, saved, show_progress="hidden").success(
         None,

@@ -40,7 +40,6 @@ class Say:
     nothing_learned = Text(
         "The run '{name}' has saved no weights yet. Accepted: a run with a checkpoint. Choose another."
     )
-    no_model = Text("The spec of '{name}' can't be read: {reason}")
     ready = Text("{model} answers. /base changes who does, /clear begins anew, /bye ends.")
     ready_alone = Text("{model} answers. /clear begins anew, /bye ends.")
     now = Text("Now {model} answers.")
@@ -66,7 +65,7 @@ def help(locale: Locale) -> Iterator[str]:
 def run(words: Sequence[str], workspace: Workspace, screen: Screen) -> int:
     given = read_words(words, knobs())
     begun = _named(given, workspace)
-    values = rooted(lay_over(begun, given), workspace)
+    values = rooted(lay_over(begun, given, knobs()), workspace)
     asking = read_flat(SamplingSpec, {key: value for key, value in values.items() if key in SamplingSpec.knobs()})
     checked = check_serve(workspace, {key: value for key, value in values.items() if key not in SamplingSpec.knobs()})
     for warning in checked.warnings:
@@ -96,11 +95,11 @@ def _named(given: Given, workspace: Workspace) -> dict[str, Any]:
             raise
         return {"model_name_or_path": name}
     reading = found.read_spec()
+    flat = reading.unwrap().flat()
     if not isinstance(reading.spec, TrainSpec):
-        raise UserError(*reading.problems, Say.no_model(name=found.name, reason=", ".join(map(str, reading.problems))))
+        return {key: flat[key] for key in (*KEPT, "adapter_name_or_path")}
     if not found.has_adapter():
         raise UserError(Say.nothing_learned(name=found.name))
-    flat = reading.spec.flat()
     return {**{key: flat[key] for key in KEPT}, "adapter_name_or_path": [f"saves/{found.name}"]}
 
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
@@ -44,6 +45,7 @@ class Say:
     bad_flag = Text("'{given}' is no flag of runs {action}. Accepted: {known}. Take it out.")
     none = Text("There are no runs yet. 'python app.py train --help' says how to begin one.")
     not_running = Text("The run '{given}' is {state}. Accepted: a running one. 'runs list' shows which are.")
+    runs_still = Text("The run '{given}' is running. Accepted: one that has ended. Stop it first: runs stop {given}.")
     stopping = Text("{name} finishes its step, saves and stops. Said again, this ends it at once.")
     ended = Text("{name} was ended. Nothing since its last checkpoint is kept.")
     not_ended = Text("{name} still runs: this account may not end its process, or it is just ending. Look again.")
@@ -160,13 +162,15 @@ def _resume(run: Run, screen: Screen, watch: bool) -> int:
     with counted() as pressed:
         run.resume()
         state = follow(run, screen, pressed, seen, offset, ())
-    say_ending(run, screen, seen, state)
+    say_ending(run, screen, seen, state, pressed.count > 1)
     return DONE if state in ("finished", "stopped") else FAILED
 
 
 def _delete(run: Run, screen: Screen, sure: bool) -> int:
     folder = shown_path(run)
-    if not sure and run.state() != "running" and not locks.held(run.lock):
+    if run.state() == "running":
+        raise UserError(Say.runs_still(given=run.name))
+    if not sure:
         screen.piece(screen.locale(Say.ask(folder=folder)))
         answer = sys.stdin.readline()
         if not answer.endswith("\n") or not os.isatty(0):
@@ -174,6 +178,9 @@ def _delete(run: Run, screen: Screen, sure: bool) -> int:
         if answer.strip().lower() not in YES:
             screen.error(Say.kept(folder=folder))
             return FAILED
+    deadline = time.monotonic() + KILL_PATIENCE_S
+    while locks.held(run.lock) and time.monotonic() < deadline:
+        time.sleep(0.1)
     run.delete()
     screen.say(Say.deleted(folder=folder))
     return DONE

@@ -42,9 +42,9 @@ def help(locale: Locale) -> Iterator[str]:
 def run(words: Sequence[str], workspace: Workspace, screen: Screen) -> int:
     values, given = given_values(words, TrainSpec.knobs(), workspace)
     checked = check_train(workspace, values)
+    raise_all(given.problems, checked.problems)
     for warning in checked.warnings:
         screen.warn(warning)
-    raise_all(given.problems, checked.problems)
     spec = checked.unwrap()
     with counted() as pressed:
         created = runs.create(workspace, spec)
@@ -52,7 +52,7 @@ def run(words: Sequence[str], workspace: Workspace, screen: Screen) -> int:
         created.start()
         seen = View()
         state = follow(created, screen, pressed, seen, 0, checked.warnings)
-    say_ending(created, screen, seen, state)
+    say_ending(created, screen, seen, state, pressed.count > 1)
     return DONE if state in ("finished", "stopped") else FAILED
 
 

@@ -1,0 +1,143 @@
+"""A window of the workbench in a process of its own, on a fresh workspace, and Chromium before it."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.chromium import installed
+from tests.tiny import write_model
+from workbench.workspace import Workspace, source_folder
+
+ARTEFACTS = source_folder() / "test-artefacts"
+OPEN = """
+import sys
+from pathlib import Path
+from workbench.ui.window import open_window
+from workbench.workspace import Workspace
+open_window(Workspace(Path(sys.argv[1])), port=int(sys.argv[2]), lang="en", browser=False)
+"""
+
+
+@dataclass
+class Window:
+    """A running window: its address, its workspace, and its process."""
+
+    workspace: Workspace
+    url: str
+    process: subprocess.Popen[bytes]
+
+    def kill(self) -> None:
+        """End the process as a power cut would."""
+        self.process.kill()
+        self.process.wait()
+
+
+def open_process(workspace: Workspace, port: int) -> Window:
+    """A new window on the workspace, ready to answer."""
+    log = (workspace.root / "window.log").open("ab")
+    process = subprocess.Popen(
+        [sys.executable, "-c", OPEN, str(workspace.root), str(port)],
+        cwd=source_folder(),
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "PYTHONPATH": str(source_folder())},
+    )
+    log.close()
+    url = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(url, timeout=5).status_code == 200:
+                return Window(workspace, url, process)
+        except httpx.TransportError:
+            time.sleep(0.2)
+    process.kill()
+    raise AssertionError(f"no answer from {url}: {(workspace.root / 'window.log').read_text()[-2000:]}")
+
+
+def free_port() -> int:
+    """A port that nobody holds now."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Workspace:
+    """A workspace with our demo data, the starter model and a tiny one, and no runs."""
+    workspace = Workspace(tmp_path / "workspace")
+    shutil.copytree(source_folder() / "data", workspace.data)
+    workspace.models.mkdir()
+    write_model(workspace.models / "tiny")
+    starter = source_folder() / "models" / "SmolLM2-135M-Instruct"
+    assert starter.is_dir(), "run ./test.sh once: it makes the starter model"
+    (workspace.models / starter.name).symlink_to(starter)
+    workspace.saves.mkdir()
+    return workspace
+
+
+@pytest.fixture
+def window(home: Workspace) -> Iterator[Window]:
+    opened = open_process(home, free_port())
+    yield opened
+    opened.kill()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=installed(),
+            args=["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium: Browser) -> Iterator[Callable[..., Page]]:
+    """``visit(url, locale=...)``: a visitor with a browser of its own; fails on script errors and outside requests."""
+    contexts, wrong = [], []
+
+    def open_page(url: str, locale: str = "en-US", width: int = 1440, height: int = 900, dark: bool = False) -> Page:
+        context = chromium.new_context(
+            locale=locale, viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        page.on("pageerror", lambda error: wrong.append(f"script error: {error}"))
+        page.on("request", lambda request: _note_outside(request.url, wrong))
+        page.goto(url)
+        page.wait_for_selector("#live .live > *")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+def _note_outside(url: str, wrong: list[str]) -> None:
+    if not url.startswith(("http://127.0.0.1", "data:", "blob:")):
+        wrong.append(f"outside request: {url}")
+
+
+def picture(page: Page, name: str) -> Path:
+    """A screenshot among the test artefacts."""
+    ARTEFACTS.mkdir(exist_ok=True)
+    path = ARTEFACTS / f"{name}.png"
+    page.screenshot(path=path)
+    return path

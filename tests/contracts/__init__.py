@@ -1,0 +1,1 @@
+"""Contracts: what holds for everything in the tree, also for what is added tomorrow."""

@@ -1,0 +1,78 @@
+"""Words: English is generated from the code, every other language lies over it, and Chinese is always complete."""
+
+import ast
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.contracts.tree import ROOT, sources, syntax
+from workbench import generate
+from workbench.text import placeholders
+
+FOLDER = ROOT / "locales"
+COMPLETE = ("zh",)
+OTHERS = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != "en")
+CJK = re.compile(r"[\u4e00-\u9fff]")
+TECHNICAL = {"LoRA", "Workbench", "Top", "p", "Hub", "ok", "tokens", "s", "GB", "MB", "v1", "API", "fp16", "bf16"}
+"""Words that Chinese keeps as they are; a Chinese sentence of other Latin words alone was forgotten."""
+LEAST_WORDS = 500
+
+
+@pytest.fixture(scope="module")
+def english() -> dict[str, str]:
+    return generate.words()
+
+
+def table(name: str) -> dict[str, Any]:
+    path = FOLDER / f"{name}.yaml"
+    return yaml.safe_load(path.read_text("utf-8")) or {} if path.is_file() else {}
+
+
+def test_english_is_up_to_date(english: dict[str, str]) -> None:
+    written = (FOLDER / "en.yaml").read_text("utf-8")
+    assert written == generate.locale_page(), "run: python -m workbench.generate"
+    assert len(english) >= LEAST_WORDS
+
+
+def test_every_text_of_the_source_has_a_key() -> None:
+    written = sum(
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Text"
+        for name in sources()
+        for node in ast.walk(syntax(name))
+    )
+    found = [text for module in generate.modules() for text in generate.texts(module)]
+    assert all(text.key for text in found)
+    assert len({text.key for text in found}) == len(found), "two classes of a module hold a Text of the same name"
+    assert len(found) == written, "a Text outside a class has no key: let a class Say of its module hold it"
+
+
+def test_english_can_be_filled_in(english: dict[str, str]) -> None:
+    for key, words in english.items():
+        assert words.strip(), key
+        words.format(**dict.fromkeys(placeholders(words), "x"))
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_language_has_known_keys_and_the_same_placeholders(name: str, english: dict[str, str]) -> None:
+    said = table(name)
+    assert not set(said) - set(english), "keys that are no longer said"
+    assert said and all(isinstance(words, str) and words.strip() for words in said.values())
+    other = {key: words for key, words in said.items() if placeholders(words) != placeholders(english[key])}
+    assert not other, "other placeholders than in English"
+
+
+@pytest.mark.parametrize("name", COMPLETE)
+def test_a_complete_language_lacks_nothing(name: str, english: dict[str, str]) -> None:
+    missing = sorted(set(english) - set(table(name)))
+    assert not missing, f"{len(missing)} keys are missing from locales/{name}.yaml"
+
+
+def test_no_chinese_sentence_was_left_in_english() -> None:
+    forgotten = {
+        key: words
+        for key, words in table("zh").items()
+        if not CJK.search(words) and set(re.findall(r"[A-Za-z]\w*", re.sub(r"\{\w+\}", "", words))) - TECHNICAL
+    }
+    assert not forgotten

@@ -1,0 +1,38 @@
+"""The tree as the contracts see it: the program's Python files under their module names, and every text file."""
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+NOT_OURS = {".git", ".venv", "__pycache__", "models", "saves", "artefacts", "test-artefacts", "node_modules"}
+TEXT_SUFFIXES = {".py", ".md", ".yaml", ".yml", ".toml", ".txt", ".json", ".jinja", ".js", ".css", ".html", ".sh", ".bat", ""}
+
+
+def module_name(path: Path) -> str:
+    """``workbench/cli/flags.py`` as ``workbench.cli.flags``, a package under its own name."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def sources() -> dict[str, Path]:
+    """The program's Python files by module name: workbench/, app.py, bootstrap.py and bench/."""
+    files = [ROOT / "app.py", ROOT / "bootstrap.py", *(ROOT / "workbench").rglob("*.py"), *(ROOT / "bench").rglob("*.py")]
+    return {module_name(path): path for path in sorted(files)}
+
+
+@cache
+def syntax(name: str) -> ast.Module:
+    """The module's syntax tree."""
+    return ast.parse(sources()[name].read_text("utf-8"))
+
+
+def texts() -> Iterator[Path]:
+    """Every text file of the project, whatever its folder."""
+    for path in sorted(ROOT.rglob("*")):
+        parts = path.relative_to(ROOT).parts
+        hidden = any(part.startswith(".") and part != ".ci" for part in parts[:-1])
+        if path.is_file() and not hidden and not NOT_OURS & set(parts) and path.suffix in TEXT_SUFFIXES:
+            yield path

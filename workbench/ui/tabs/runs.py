@@ -1,0 +1,120 @@
+"""The Runs tab: every run on one page, with what it came to and what can be done with it. Knows runs, no job."""
+
+import html
+from datetime import datetime
+from typing import Any
+
+import gradio as gr
+
+from workbench.events import tail
+from workbench.problems import UserError
+from workbench.runs import LAST_BYTES, Run, find_run, list_runs
+from workbench.text import Locale, Text
+from workbench.ui.desk import Arrival, Desk, static
+from workbench.view import View
+from workbench.wording import STATES, duration
+
+LISTED_RUNS = 300
+
+
+class Say:
+    title = Text("Runs")
+    empty = Text("No run yet. Start one on the Train tab.")
+    run = Text("Run")
+    state = Text("State")
+    began = Text("Began")
+    steps = Text("Steps")
+    loss = Text("Loss")
+    validation = Text("Validation")
+    time = Text("Time")
+    stop = Text("Stop")
+    resume = Text("Resume")
+    delete = Text("Delete")
+    sure = Text("Delete {name} with its weights and checkpoints?")
+    refresh = Text("Refresh")
+    more = Text("{count} older runs are not shown; 'python app.py runs list' shows all.")
+
+
+ORDER = 90
+TITLE = Say.title
+
+
+def build(desk: Desk) -> None:
+    """A table that is drawn anew whenever the tab is opened."""
+    with gr.Row(elem_id="runs-head"):
+        refresh = desk.button(Say.refresh, elem_id="runs-refresh", scale=0, min_width=100)
+    table = gr.HTML("", js_on_load=static("runs.js"), elem_id="runs", apply_default_css=False)
+    table.click(_act(desk), [desk.language], table, show_progress="hidden")
+    refresh.click(lambda language: runs_table(desk, language), desk.language, table, show_progress="hidden")
+    desk.language.input(lambda language: runs_table(desk, language), desk.language, table, show_progress="hidden")
+    desk.tabs.select(lambda language: runs_table(desk, language), desk.language, table, show_progress="hidden")
+    desk.arrivals.append(Arrival(lambda language, prefs: [runs_table(desk, language)], [table]))
+
+
+def _act(desk: Desk) -> Any:
+    def act(language: str, event: gr.EventData) -> str:
+        locale = desk.locale(language)
+        try:
+            run = find_run(desk.workspace, str(event.run))
+            match event.action:
+                case "stop":
+                    run.stop()
+                case "resume":
+                    run.resume()
+                case "delete":
+                    run.delete()
+        except UserError as error:
+            raise gr.Error(" ".join(locale(p.message) for p in error.problems), duration=None) from None
+        return runs_table(desk, language)
+
+    return act
+
+
+def recent_view(run: Run) -> View:
+    """What the end of the run's events says; the beginning of a long run is not read."""
+    size = run.events.stat().st_size if run.events.exists() else 0
+    if size <= LAST_BYTES:
+        return run.view()
+    with run.events.open("rb") as file:
+        file.seek(size - LAST_BYTES)
+        skipped = size - LAST_BYTES + len(file.readline())
+    return View().fold(tail(run.events, skipped)[0])
+
+
+def runs_table(desk: Desk, language: str) -> str:
+    """Every run as a row; names and words escaped."""
+    locale = desk.locale(language)
+    runs = list_runs(desk.workspace)
+    if not runs:
+        return f'<p class="empty">{html.escape(locale(Say.empty))}</p>'
+    heads = (Say.run, Say.state, Say.began, Say.steps, Say.loss, Say.validation, Say.time)
+    head = "".join(f"<th>{html.escape(locale(said))}</th>" for said in heads)
+    body = "".join(_row(run, locale) for run in runs[:LISTED_RUNS])
+    hidden = len(runs) - LISTED_RUNS
+    more = f"<p>{html.escape(locale(Say.more(count=hidden)))}</p>" if hidden > 0 else ""
+    return f"<table><thead><tr>{head}<th></th></tr></thead><tbody>{body}</tbody></table>{more}"
+
+
+def _row(run: Run, locale: Locale) -> str:
+    view, state = recent_view(run), run.state()
+    began = datetime.fromtimestamp((run.folder / "spec.yaml").stat().st_mtime).astimezone().strftime("%Y-%m-%d %H:%M")
+    took = locale(duration(view.last_at - view.started_at)) if view.started_at else ""
+    cells = [
+        f'<td class="run">{html.escape(run.name)}</td>',
+        f'<td><span class="chip {state}">{html.escape(locale(STATES[state]))}</span></td>',
+        f"<td>{began}</td>",
+        f'<td class="number">{view.step.step:,}{f" / {view.step.total:,}" if view.step.total else ""}</td>',
+        f'<td class="number">{f"{view.loss.smoothed()[-1]:.3g}" if view.loss.values else ""}</td>',
+        f'<td class="number">{"" if view.eval_loss is None else f"{view.eval_loss:.3g}"}</td>',
+        f'<td class="number">{html.escape(took)}</td>',
+    ]
+    actions = [("stop", Say.stop)] if state == "running" else [("delete", Say.delete)]
+    if state in ("stopped", "failed", "lost", "waiting"):
+        actions.insert(0, ("resume", Say.resume))
+    sure = html.escape(locale(Say.sure(name=run.name)), quote=True)
+    buttons = "".join(
+        f'<button type="button" data-action="{action}" data-run="{html.escape(run.name, quote=True)}" data-sure="{sure}" '
+        f'aria-label="{html.escape(locale(said))} {html.escape(run.name, quote=True)}">{html.escape(locale(said))}</button>'
+        for action, said in actions
+    )
+    return f'<tr>{"".join(cells)}<td class="actions">{buttons}</td></tr>'
