@@ -197,7 +197,7 @@ BAD_INPUTS: tuple[Bad, ...] = (
     Bad("validation share 1000", {"val_size": "1000"}, "val_size", ("1000", "20 rows")),
     Bad("validation share -0.1", {"val_size": "-0.1"}, "val_size", ("'-0.1'", "of at least 0")),
     # Optimisation
-    Bad("learning rate abc", {"learning_rate": "abc"}, "learning_rate", ("'abc'", "above 0 and below 1", "2e-4")),
+    Bad("learning rate abc", {"learning_rate": "abc"}, "learning_rate", ("'abc'", "above 0 and below 1", "3e-4")),
     Bad("learning rate 0", {"learning_rate": "0"}, "learning_rate", ("'0'", "above 0")),
     Bad("learning rate -1", {"learning_rate": "-1"}, "learning_rate", ("'-1'", "above 0")),
     Bad("learning rate 1e9", {"learning_rate": "1e9"}, "learning_rate", ("'1e9'", "below 1")),

@@ -1,6 +1,7 @@
 """What most tests start from: a tiny model's folder, and a workspace with that model and two small datasets."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 from tests.tiny import write_model
 from workbench.cli import main
 from workbench.workspace import Workspace
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as for workers: torch reads it when it is first imported
 
 Tell = Callable[..., tuple[int, str, str]]
 

@@ -1,6 +1,7 @@
 """The terminal's help, doctor, chat and api, and the real program; no model is loaded."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -10,8 +11,11 @@ import pytest
 
 from tests.conftest import Tell
 from workbench.cli.commands import doctor
+from workbench.problems import UserError
+from workbench.runs import list_runs
 from workbench.sampling import SamplingSpec
 from workbench.specs import ServeSpec, TrainSpec
+from workbench.talk import ask, model_names
 from workbench.workspace import Workspace, source_folder
 
 
@@ -34,7 +38,7 @@ def test_help_tells_every_field(command: str, keys: list[str], tell: Tell) -> No
 def test_help_tells_what_a_field_is_and_takes(tell: Tell) -> None:
     out = " ".join(tell("train", "-h")[1].split())
     assert "--learning_rate (Learning rate) Peak learning rate" in out
-    assert "Accepted: a number above 0 and below 1. Default: 2e-4." in out
+    assert "Accepted: a number above 0 and below 1. Default: 3e-4." in out
     assert "it goes on" in out, "that closing the terminal does not end the run"
 
 
@@ -156,3 +160,29 @@ def test_api_refuses_a_taken_port(tell: Tell) -> None:
     assert out == ""
     assert err.startswith(f"api_port: Port {port} is held by ")
     assert f"(process {os.getpid()})" in err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
+def test_api_answers_until_it_is_ended_and_leaves_nothing(number: int, code: int, workspace: Workspace) -> None:
+    start = "import sys; from pathlib import Path; from workbench.cli import main; from workbench.workspace import *\n"
+    start += f"sys.exit(main(sys.argv[1:], Workspace(Path({str(workspace.root)!r}))))"
+    words = ["api", "infer_backend=echo", "--api_port", "0"]
+    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+    server = subprocess.Popen(
+        [sys.executable, "-c", start, *words], cwd=source_folder(), env=environment, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert server.stdout is not None
+        ready = next(line for line in server.stdout if line.startswith("Ready: "))
+        url = ready.split()[1]
+        assert model_names(url) == ["base"]
+        assert "".join(ask(url, "base", [{"role": "user", "content": "Hello"}])) == "base: Hello"
+        assert [run.state() for run in list_runs(workspace, "serve")] == ["running"]
+        server.send_signal(number)
+        assert server.wait(20) == code
+    finally:
+        server.kill()
+        server.communicate()
+    assert list((workspace.saves / ".serve").iterdir()) == []
+    with pytest.raises(UserError):
+        model_names(url)

@@ -43,7 +43,8 @@ STEPS = """
 say(Phase("model")); say(Note(verbatim("told before"))); say(Note(verbatim("new to you"), "warning")); say(Phase("training"))
 for step in range(1, 101):
     say(Step(step, 100, step / 100, 1.0 / step, 2e-4, 1.0, 50, 0, 0.1, 10**9))
-say(Eval(100, 0.5)); say(Sample(100, "Who?", "I am\\nAurora.")); say(Saved(100, "checkpoint-100")); say(Saved(100, "."))
+say(Eval(100, 0.5)); say(Sample(100, "Who?", "I am\\nAurora.")); say(Saved(100, "checkpoint-100"))
+say(Phase("saving")); say(Saved(100, "."))
 """
 UNTIL_STOPPED = """
 while not stop.exists():
@@ -81,7 +82,7 @@ def watch(run: Run, presses: int = 0) -> State:
         threading.Thread(target=press, daemon=True).start()
         seen = View()
         state = follow(run, SCREEN, pressed, seen, 0, [verbatim("told before")])
-        say_ending(run, SCREEN, seen, state, pressed.count > 1)
+        say_ending(run, SCREEN, seen, state)
     return state
 
 
@@ -132,11 +133,12 @@ def test_ctrl_c_stops_gracefully(workspace: Workspace, capsys: pytest.CaptureFix
 def test_a_second_ctrl_c_ends_the_process(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     with worker(workspace, "time.sleep(60)") as run:
         began = time.monotonic()
-        assert watch(run, presses=2) == "lost"
+        assert watch(run, presses=2) == "stopped"
         assert time.monotonic() - began < 10
     out, err = capsys.readouterr()
     assert "Ended. Nothing since the last checkpoint is kept." in out
-    assert "Lost:" not in err
+    assert "Stopped at step 0: tiny/lora/mine" in out
+    assert err == ""
 
 
 def test_a_worker_that_dies_is_told(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """Every engine that this machine can run keeps the same promises; what the transformers engine is made of."""
 
+import itertools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -195,11 +196,17 @@ def test_a_chat_that_fills_the_context_is_refused_and_a_shorter_one_cut(opened: 
     assert (last.finish, last.prompt_tokens + last.answer_tokens) == ("length", CONTEXT)
 
 
-def test_an_answer_ends_with_its_turn(opened: dict[str, Engine]) -> None:
-    ends = [text_of(opened["transformers"].stream(BASE, CHAT, Sampling(300, 2, 1, seed), never)) for seed in range(2)]
-    stopped = [(text, last) for text, last in ends if last.finish == "stop"]
-    assert stopped
-    assert not any(word in text for text, _ in stopped for word in SPECIAL)
+def test_an_answer_ends_with_its_turn(opened: dict[str, Engine], monkeypatch: pytest.MonkeyPatch) -> None:
+    engine: Any = opened["transformers"]
+    assert engine._stop_ids == {SPECIAL.index(END)}
+    with engine._speaking_as(BASE):
+        tokens = list(itertools.islice(engine._tokens(engine._encode("a b c"), GREEDY, never), 12))
+    end = next(at for at, token in enumerate(tokens) if at > 2 and token not in tokens[:at])
+    monkeypatch.setattr(engine, "_stop_ids", frozenset({tokens[end]}))
+    monkeypatch.setattr(engine, "_render", lambda tokenizer, messages: "a b c")
+    text, last = text_of(engine.stream(BASE, CHAT, GREEDY, never))
+    assert (last.finish, last.answer_tokens) == ("stop", end)
+    assert text == engine._decode(tokens[:end])
 
 
 def test_the_end_of_turn_of_the_models_own_template_ends_an_answer(tiny_model: Path) -> None:

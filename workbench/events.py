@@ -28,6 +28,7 @@ class Say:
 
 VERSION = 1
 ROOM_BYTES = 16_384
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 PhaseName = Literal["reading", "fetching", "model", "data", "training", "saving", "serving"]
 State = Literal["waiting", "running", "finished", "stopped", "failed", "lost"]
 

@@ -6,6 +6,7 @@ knobs follow the form, the command line, the YAML keys, the locale keys, docs/fi
 
 import json
 import math
+import re
 import types
 import typing
 from collections.abc import Iterator
@@ -201,17 +202,31 @@ def read_value(knob: Knob, value: Any) -> Any:
         if knob.optional and value.lower() in ("", "none", "null"):
             return None
         if knob.kind == "list":
-            separator = "\n" if knob.ui.widget == "lines" else ","
-            return [item.strip() for item in value.split(separator) if item.strip()]
-        if knob.kind == "dict":
-            return _pairs(value)
-        if value == "" and knob.kind in ("int", "float"):
+            value = re.split("\n" if knob.ui.widget == "lines" else "[,，]", value)
+        elif knob.kind == "dict":
+            value = _pairs(value)
+        elif value == "" and knob.kind in ("int", "float"):
             return "nothing"
-    if knob.kind == "list" and value is None:
-        return []
-    if knob.kind == "str" and isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    return value
+    if knob.kind == "list":
+        items = [] if value is None else [value] if _is_number(value) else value
+        texts = [_as_text(item) for item in items] if isinstance(items, list) else items
+        return [text for text in texts if text != ""] if isinstance(texts, list) else texts
+    if knob.kind == "dict":
+        return {name: _as_text(item) for name, item in value.items()} if isinstance(value, dict) else value or {}
+    if knob.kind in ("int", "float") and isinstance(value, bool):
+        return plain(value)
+    return _as_text(value) if knob.kind == "str" else value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _as_text(value: Any) -> Any:
+    """A number that a file writes without quotes where text is meant, and text without white space around it."""
+    if isinstance(value, str):
+        return value.strip()
+    return str(value) if _is_number(value) else value
 
 
 def _pairs(value: str) -> Any:
@@ -227,7 +242,7 @@ def problems_of(error: ValidationError, known: dict[str, Knob]) -> list[Problem]
     """Every error that pydantic found, in our words, beside its field, each field once."""
     found: dict[str, Problem] = {}
     for item in error.errors(include_url=False):
-        key = next((part for part in reversed(item["loc"]) if part in known), None)
+        key = next((part for part in item["loc"][1:] if part in known), None)  # the first part is the section
         assert isinstance(key, str), f"an error without a field: {item}"
         found.setdefault(key, known[key].invalid(item["input"]))
     return list(found.values())

@@ -179,10 +179,15 @@ def adapter_folder(workspace: Workspace, given: str) -> Path | None:
     return None
 
 
+def checkpoints(folder: Path) -> list[Path]:
+    """The whole checkpoints of a run, the newest last; half-written ones have other names."""
+    found = [p for p in folder.glob("checkpoint-*") if p.is_dir() and p.name.removeprefix("checkpoint-").isdecimal()]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("checkpoint-")))
+
+
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The whole checkpoint with the highest step; half-written ones have other names."""
-    found = [p for p in folder.glob("checkpoint-*") if p.is_dir() and p.name.removeprefix("checkpoint-").isdigit()]
-    return max(found, key=lambda path: int(path.name.removeprefix("checkpoint-")), default=None)
+    """The whole checkpoint with the highest step."""
+    return next(iter(checkpoints(folder)[::-1]), None)
 
 
 def _adapter_problem(workspace: Workspace, given: str, model: str) -> Problem | None:

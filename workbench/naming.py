@@ -30,45 +30,43 @@ class Say:
 def run_folder(workspace: Workspace, spec: Spec) -> Path:
     """The folder that the spec's output_dir means; UserError beside output_dir when it would lie outside saves/."""
     if isinstance(spec, ServeSpec):
-        return _free(
-            workspace.saves / ".serve" / f"{_part(model_name(spec.model.model_name_or_path), 'model')}-{_now()}"
-        )
+        return _free(workspace.saves / ".serve" / f"{_made(spec.model.model_name_or_path)}-{_now()}")
     assert isinstance(spec, TrainSpec)
-    given = spec.saving.output_dir.strip().replace("\\", "/").rstrip("/")
-    home = f"{_part(model_name(spec.model.model_name_or_path), 'model')}/{spec.tuning.finetuning_type}"
+    home = f"{_made(spec.model.model_name_or_path)}/{spec.tuning.finetuning_type}"
+    given = spec.saving.output_dir.strip().replace("\\", "/")
+    given = given.rstrip("/") or given
+    if not given:
+        return _free(workspace.saves / home / f"{_part('-'.join(spec.data.dataset)) or 'run'}-{_now()}")
     if Path(given).is_absolute():
-        given = (
-            f"saves/{workspace.inside(workspace.saves, given, 'output_dir').relative_to(workspace.saves).as_posix()}"
-        )
-    path = given.removeprefix("./")
-    if not path:
-        return _free(workspace.saves / home / f"{_part('-'.join(spec.data.dataset), 'run')}-{_now()}")
-    path = (path if "/" in path else f"{home}/{path}").removeprefix("saves/")
-    if not _is_good_name(path):
+        inside = workspace.inside(workspace.saves, given, "output_dir").relative_to(workspace.saves)
+        path = inside.as_posix()
+    else:
+        path = given.removeprefix("./")
+        path = path.removeprefix("saves/") if "/" in path else f"{home}/{path}"
+    if not _is_good(path):
         raise UserError(Say.bad_name(given=plain(given)), key="output_dir")
     return workspace.inside(workspace.saves, path, "output_dir")
 
 
-def _part(words: str, otherwise: str) -> str:
-    """Words as a part of a path that we make up: odd characters out, not too long."""
-    return re.sub(r"[^\w.-]+", "_", words).encode()[:PART_BYTES].decode(errors="ignore").strip("._") or otherwise
+def _made(model: str) -> str:
+    """The model's part of a path."""
+    return _part(model_name(model)) or "model"
 
 
-def _is_good_name(path: str) -> bool:
+def _part(words: str) -> str:
+    """Words as a part of a path that we make up: without odd characters, not too long."""
+    return re.sub(r"[^\w.-]+", "_", words).encode()[:MADE_BYTES].decode(errors="ignore").strip("._")
+
+
+def _is_good(path: str) -> bool:
     """Whether every system takes it for a folder: few parts, none of them hidden, odd or too long."""
     parts = path.split("/")
-    return (
-        len(parts) <= DEEPEST
-        and re.fullmatch(r"[^\x00-\x1f\x7f<>:\"|?*\\\ud800-\udfff]+", path) is not None
-        and not any(
-            not part
-            or part.startswith((".", " "))
-            or part.endswith((".", " "))
-            or len(part.encode()) > NAME_BYTES
-            or RESERVED.fullmatch(part)
-            for part in parts
-        )
-    )
+    return len(parts) <= DEEPEST and not ODD.search(path) and all(_is_good_part(part) for part in parts)
+
+
+def _is_good_part(part: str) -> bool:
+    trimmed = part == part.strip() and not part.startswith(".") and not part.endswith(".")
+    return bool(part) and trimmed and len(part.encode()) <= NAME_BYTES and not RESERVED.fullmatch(part)
 
 
 def _free(folder: Path) -> Path:

@@ -42,7 +42,8 @@ DELETED_LOCK_PATIENCE_S = 2.5
 ENDS: Mapping[str | None, State] = {"finished": "finished", "failed": "failed", "stopped": "stopped"}
 WORKER_ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false", "OMP_WAIT_POLICY": "PASSIVE"}
 """What the person's own environment may overrule. Threads that wait spinning halt each other where two workers compute."""
-WORKER_OUTPUT = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
+WORKER_OUTPUT = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "HF_HUB_OFFLINE": "1"}
+"""What holds always. Models are fetched by hubs.py, with a word; no library asks a hub on its own."""
 
 
 class Say:
@@ -72,6 +73,12 @@ class Run:
     def name(self) -> str:
         """The path inside saves/, with forward slashes."""
         return self.folder.relative_to(self.workspace.saves).as_posix()
+
+    @property
+    def short_name(self) -> str:
+        """For lists: the run's own name first, so that it is seen where room is short; its model after it."""
+        parts = self.name.split("/")
+        return f"{parts[-1]}  ·  {parts[0]}" if len(parts) > 1 else self.name
 
     @property
     def events(self) -> Path:
@@ -225,15 +232,21 @@ class Run:
         shutil.rmtree(self.folder)
 
 
-def check_folder(workspace: Workspace, spec: TrainSpec) -> Path:
+def check_folder(workspace: Workspace, spec: Spec) -> Path:
     """The free folder for a new run; UserError beside output_dir when it is taken and was not to be overwritten."""
     folder = run_folder(workspace, spec)
+    if not isinstance(spec, TrainSpec):
+        return folder
     run = Run(workspace, folder)
-    around = next((path for path in folder.parents if (path / "spec.yaml").is_file()), None)
-    if around is not None and around.is_relative_to(workspace.saves):
-        name = Run(workspace, around).name
-        raise UserError(Say.inside_run(given=run.name, run=name), key="output_dir")
-    if any(path.is_file() for path in (folder, *folder.parents)) or (folder.is_dir() and any(folder.iterdir())):
+    for path in (folder, *folder.parents):
+        if path.is_file():
+            raise UserError(Say.not_a_run(given=run.name), key="output_dir")
+        if path not in (folder, workspace.saves) and (path / "spec.yaml").is_file():
+            name = Run(workspace, path).name
+            raise UserError(Say.inside_run(given=run.name, run=name), key="output_dir")
+        if path == workspace.saves:
+            break
+    if spec.saving.output_dir.strip() and folder.is_dir() and any(folder.iterdir()):
         if not (folder / "spec.yaml").is_file():
             raise UserError(Say.not_a_run(given=run.name), key="output_dir")
         if run.state() == "running":
@@ -246,8 +259,7 @@ def check_folder(workspace: Workspace, spec: TrainSpec) -> Path:
 def create(workspace: Workspace, spec: Spec) -> Run:
     """A new run's folder with its spec, waiting to be started. Of two that want the same name one gets it."""
     while True:
-        folder = check_folder(workspace, spec) if isinstance(spec, TrainSpec) else run_folder(workspace, spec)
-        laid = spec
+        folder, laid = check_folder(workspace, spec), spec
         if isinstance(spec, TrainSpec):
             name = f"saves/{folder.relative_to(workspace.saves).as_posix()}"
             laid = spec.model_copy(update={"saving": spec.saving.model_copy(update={"output_dir": name})})
@@ -266,13 +278,13 @@ def _lay(folder: Path, spec: Spec) -> bool:
     beside.mkdir(parents=True)
     try:
         (beside / "spec.yaml").write_text(spec.to_yaml(), "utf-8")
-        if folder.exists():
+        if isinstance(spec, TrainSpec) and spec.saving.overwrite_output_dir and (folder / "spec.yaml").is_file():
             folder.rename(old)
+        elif folder.exists():
+            folder.rmdir()
         beside.rename(folder)
-    except FileExistsError:
-        return False
     except OSError as error:
-        if error.errno == errno.ENOTEMPTY:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
             return False
         raise
     finally:

@@ -47,10 +47,10 @@ class DataSection(Section):
 class OptimSection(Section):
     """Optimisation"""
 
-    learning_rate: Annotated[float, Field(gt=0, lt=1), Ui("Learning rate", simple=True)] = 2e-4
+    learning_rate: Annotated[float, Field(gt=0, lt=1), Ui("Learning rate", simple=True)] = 3e-4
     """Peak learning rate, reached at the end of warm-up. Usual: 1e-4 to 5e-4 for LoRA."""
-    num_train_epochs: Annotated[float, Field(gt=0, le=10_000), Ui("Epochs", simple=True)] = 3.0
-    """How often every row is seen. Usual: 1 to 5; more for small sets."""
+    num_train_epochs: Annotated[float, Field(gt=0, le=10_000), Ui("Epochs", simple=True)] = 5.0
+    """How often every row is seen. Usual: 1 to 3 for thousands of rows, 5 to 10 for a hundred."""
     max_steps: Annotated[int | None, Field(ge=1), Ui("Max steps")] = None
     """Stop after so many optimiser steps, whatever the epochs. Empty: by epochs."""
     per_device_train_batch_size: Annotated[int, Field(ge=1, le=1024), Ui("Batch size", simple=True)] = 4

@@ -163,7 +163,7 @@ def read_flat(kind: type[S], given: Mapping[str, Any]) -> Reading[S]:
     """A spec from a flat mapping; all problems at once, each with its key."""
     values = dict(given)
     version, job = values.pop("version", VERSION), values.pop("job", kind.JOB)
-    if version != VERSION:
+    if plain(version) != plain(VERSION):
         return Reading(None, [Problem(Say.newer(given=plain(version), known=VERSION), "version")])
     if job != kind.JOB:
         return Reading(None, [Problem(Say.other_job(given=plain(job), wanted=kind.JOB), "job")])
@@ -214,15 +214,33 @@ def read_yaml(kind: type[S], text: str) -> Reading[S]:
     return Reading(None, [values]) if isinstance(values, Problem) else read_flat(kind, values)
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML without dates, since a run may be called 2026-01-01, and without a key that stands twice."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: dict[str, int] = {}
+        for key, _ in node.value:
+            if str(key.value) in seen:
+                said = f"'{key.value}' stands there and in line {seen[str(key.value)]}"
+                raise yaml.constructor.ConstructorError(None, None, said, key.start_mark)
+            seen[str(key.value)] = key.start_mark.line + 1
+        return super().construct_mapping(node, deep)
+
+
 def yaml_mapping(text: str) -> dict[str, Any] | Problem:
     """The flat mapping of a spec file, or why it is none."""
     try:
-        data = yaml.safe_load(text)
+        data = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
         return Problem(Say.bad_yaml(line=line, column=column, reason=error.problem or ""))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         return Problem(Say.bad_yaml(line=0, column=0, reason=str(error).splitlines()[0]))
     if not isinstance(data, dict):
         return Problem(Say.not_mapping(given=f"{type(data).__name__} {plain(data)}"))

@@ -2,8 +2,9 @@
 
 import ipaddress
 import json
+import socket
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -42,12 +43,35 @@ class Ending:
     answer_tokens: int = 0
 
 
+class Call:
+    """A question on its way, for another thread: who answers in the server's words, and a way to hang up."""
+
+    def __init__(self) -> None:
+        self.model = ""
+        self._hung_up = False
+        self._line: socket.socket | None = None
+
+    def hang_up(self) -> None:
+        """Close the connection, also while the server is silent; the asking thread gets UserError then."""
+        self._hung_up = True
+        if self._line is not None:
+            with suppress(OSError):  # it was closed already
+                self._line.shutdown(socket.SHUT_RDWR)
+
+    def begin(self, response: httpx.Response) -> None:
+        """The server has begun to answer."""
+        self._line = response.extensions["network_stream"].get_extra_info("socket")
+        if self._hung_up:
+            self.hang_up()
+
+
 def ask(
     url: str,
     model: str,
     messages: Sequence[Mapping[str, str]],
     sampling: Sampling | None = None,
     key: str | None = None,
+    call: Call | None = None,
 ) -> Generator[str, None, Ending]:
     """The answer as it comes; its ending is the generator's return value. Closing the generator stops the server."""
     request = {
@@ -57,14 +81,16 @@ def ask(
         "stream_options": {"include_usage": True},
         **_fields(sampling or Sampling()),
     }
-    ending = Ending(model)
+    ending, call = Ending(model), call or Call()
     with (
         _client(url, key) as (client, base),
         client.stream("POST", f"{base}/chat/completions", content=json.dumps(request), headers=JSON) as response,
     ):
+        call.begin(response)
         _check(response, base)
         for event in _events(response, base):
             ending = _ended(ending, event)
+            call.model = str(event.get("model") or call.model)
             for choice in event.get("choices") or []:
                 if text := (choice.get("delta") or {}).get("content"):
                     yield text

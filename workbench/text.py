@@ -13,6 +13,7 @@ import json
 import re
 import string
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from typing import Any
 import yaml
 
 PACKAGE = "workbench."
+TAG = re.compile(r"\s*([A-Za-z]+)[^;]*(?:;\s*q=(\d(?:\.\d*)?)\s*)?")
+"""A language of Accept-Language with how much it is liked, or the name of a locale."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,14 @@ class Locale:
     def __call__(self, said: "Message | Text") -> str:
         args = said.args if isinstance(said, Message) else {}
         template = self.table.get(said.key, said.english)
+        if not args:
+            return template
         spoken = {name: self(value) if isinstance(value, Message) else value for name, value in args.items()}
-        return template.format(**spoken) if spoken else template
+        for words in (template, said.english):
+            # A message of another version may lack what today's words ask for.
+            with suppress(KeyError, IndexError, ValueError):
+                return words.format(**spoken)
+        return said.english
 
     def word(self, key: str, english: str) -> str:
         """A word whose key was made by a rule rather than by a place, as the labels of fields are."""
@@ -106,8 +115,10 @@ def load_locales(folder: Path) -> dict[str, Locale]:
 
 def choose_locale(known: Mapping[str, Locale], wanted: str) -> str:
     """The best of the known languages for an Accept-Language header or a name such as ``zh_CN.UTF-8``."""
-    for tag in re.split(r"[,:]", wanted):
-        language = re.split(r"[-_;.]", tag.strip())[0].lower()
-        if language in known:
-            return language
-    return "en"
+    best, most = "en", 0.0
+    for tag in re.split("[,:]", wanted):
+        found = TAG.fullmatch(tag)
+        weight = float(found[2] or 1) if found else 0.0
+        if found and found[1].lower() in known and weight > most:
+            best, most = found[1].lower(), weight
+    return best

@@ -13,6 +13,8 @@ from workbench.text import Message, Text
 
 class Say:
     two_precisions = Text("Both bf16 and fp16 are true. Accepted: one of them, or 'precision: auto'. Take one out.")
+    not_yes_no = Text("{key} is '{given}'. Accepted: true or false. Enter, for example, true.")
+    overruled = Text("precision is '{given}'.")
     no_effect = Text("'{key}: {given}' has no effect: {reason}")
     by_command = Text("the command chooses what is done")
     one_process = Text("rows are read and turned into tokens by the worker itself")
@@ -25,7 +27,7 @@ class Say:
     one_loader = Text("batches are built in the worker itself")
 
 
-_FALSE = (None, False, "false", "False", "none", "None", "null", "")
+_FALSE = (None, False, "false", "False", "no", "off", "0", "none", "None", "null", "")
 _IGNORED: Mapping[str, tuple[Text, tuple[Any, ...]]] = {
     "do_train": (Say.by_command, (True, "true", "True")),
     "do_eval": (Say.by_command, _FALSE),
@@ -56,7 +58,7 @@ def translate(
         elif value not in _IGNORED[key][1]:
             warnings.append(Say.no_effect(key=key, given=plain(value), reason=_IGNORED[key][0]()))
     if "precision" in knobs:
-        problems += _precision(values)
+        problems += _precision(values, warnings)
     if str(values.get("max_steps")) in ("-1", "0"):
         values["max_steps"] = None
     if "gradient_checkpointing" in knobs and "disable_gradient_checkpointing" in values:
@@ -66,14 +68,19 @@ def translate(
     return values, problems, warnings
 
 
-def _precision(values: dict[str, Any]) -> list[Problem]:
-    """bf16, fp16 and pure_bf16 as one precision; both true is a problem."""
-    asked = {key: _true(values.pop(key)) for key in ("bf16", "fp16", "pure_bf16") if key in values}
-    half, brain = asked.get("fp16", False), asked.get("bf16", False) or asked.get("pure_bf16", False)
-    if half and brain:
+def _precision(values: dict[str, Any], warnings: list[Message]) -> list[Problem]:
+    """bf16, fp16 and pure_bf16 as one precision; both true is a problem, and what precision overrules is told."""
+    asked = {key: values.pop(key) for key in ("bf16", "fp16", "pure_bf16") if key in values}
+    odd = [key for key, value in asked.items() if not _true(value) and value not in _FALSE]
+    if odd:
+        return [Problem(Say.not_yes_no(key=key, given=plain(asked[key])), key) for key in odd]
+    names = {"fp16" if key == "fp16" else "bf16": key for key, value in asked.items() if _true(value)}
+    if len(names) > 1:
         return [Problem(Say.two_precisions(), "precision")]
-    if half or brain:
-        values.setdefault("precision", "fp16" if half else "bf16")
+    for name, key in names.items():
+        if str(values.setdefault("precision", name)) != name:
+            reason = Say.overruled(given=plain(values["precision"]))
+            warnings.append(Say.no_effect(key=key, given=plain(asked[key]), reason=reason))
     return []
 
 

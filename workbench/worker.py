@@ -4,17 +4,19 @@
 """
 
 import os
+import signal
 import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from workbench import jobs, locks
-from workbench.events import EventLog, Failed, Finished, Started, Stopped
+from workbench.events import DISK_FULL, Event, EventLog, Failed, Finished, Started, Stopped, last_line
 from workbench.jobs import UNSAVED, Desk, Job, StopAsked
 from workbench.problems import Problem, UserError
-from workbench.runs import Run
+from workbench.runs import DELETED_LOCK_PATIENCE_S, Run
 from workbench.sockets import plugins
 from workbench.text import Text, verbatim
 from workbench.workspace import Workspace
@@ -34,45 +36,50 @@ def main(root: Path, name: str) -> int:
     """Work on one run; 0 when it finished or was stopped, 1 when it failed, 3 when another worker has it."""
     workspace = Workspace(root)
     run = Run(workspace, workspace.saves / name)
-    lock = locks.hold(run.lock)
+    lock = _take(run)
     if lock is None:
         print(f"another worker holds {run.name}")
         return 3
-    resuming = run.events.exists()
-    log = EventLog(run.events)
-    saved = run.checkpoint()
-    step = int(saved.name.removeprefix("checkpoint-")) if saved and resuming else 0
-    log.write(Started(os.getpid(), step))
-    desk = Desk(run, log, resuming)
+    step = run.saved_step()
+    desk = Desk(run, EventLog(run.events), resuming=step > 0 or last_line(run.events)[1] > 0)
+    desk.say(Started(os.getpid(), step))
+    # A machine that shuts down asks first: save what there is.
+    signal.signal(signal.SIGTERM, lambda *_: run.stop_file.touch())
     threading.Thread(target=_watch, args=(lock, desk), daemon=True).start()
-    return _work(run, desk)
+    last = _work(run, desk)
+    run.stop_file.unlink(missing_ok=True)
+    desk.say(last)
+    return 1 if isinstance(last, Failed) else 0
 
 
-def _work(run: Run, desk: Desk) -> int:
+def _take(run: Run) -> locks.Lock | None:
+    """The run's lock. When somebody deleted its file, a worker that still lives gets the time to make it again."""
+    deadline = time.monotonic() + DELETED_LOCK_PATIENCE_S
+    while run.events.exists() and not run.lock.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return locks.hold(run.lock)
+
+
+def _work(run: Run, desk: Desk) -> Event:
+    """Do the job; its last word."""
     try:
         reading = run.read_spec()
         spec = reading.unwrap()
         for warning in reading.warnings:
             desk.note(warning, "warning")
         job: Job = plugins(jobs)[spec.JOB]
-        desk.say(Finished(job.run(spec, desk)))
-        return 0
-    except StopAsked as stop:
-        desk.say(Stopped(stop.step))
-        return 0
+        return Finished(job.run(spec, desk))
+    except StopAsked:
+        return Stopped(run.saved_step())
     except UserError as error:
-        traceback.print_exc()
-        desk.say(Failed(list(error.problems)))
+        _print(traceback.format_exc())
+        return Failed(list(error.problems))
     except Exception as error:  # noqa: BLE001 - the last place: whatever it was ends as one Failed event
-        traceback.print_exc()
-        if isinstance(error, OSError) and error.errno == 28:
-            desk.say(Failed([Problem(Say.disk_full(reason=str(error)))]))
-        else:
-            reason = verbatim(f"{type(error).__name__}: {error}"[:500])
-            desk.say(Failed([Problem(Say.crashed(reason=reason))], traceback.format_exc()[-DETAIL_CHARACTERS:]))
-    finally:
-        run.stop_file.unlink(missing_ok=True)
-    return 1
+        _print(traceback.format_exc())
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            return Failed([Problem(Say.disk_full(reason=str(error)))])
+        reason = verbatim(f"{type(error).__name__}: {error}"[:500])
+        return Failed([Problem(Say.crashed(reason=reason))], traceback.format_exc()[-DETAIL_CHARACTERS:])
 
 
 def _watch(lock: locks.Lock, desk: Desk) -> None:
@@ -85,24 +92,31 @@ def _watch(lock: locks.Lock, desk: Desk) -> None:
         except FileNotFoundError:
             continue
         if desk.current not in UNSAVED or asked_s > STOP_DEADLINE_S:
-            saved = desk.run.checkpoint()
-            desk.say(Stopped(int(saved.name.removeprefix("checkpoint-")) if saved and desk.resuming else 0))
-            desk.run.stop_file.unlink(missing_ok=True)
-            os._exit(0)
+            try:
+                desk.say(Stopped(desk.run.saved_step()))
+                desk.run.stop_file.unlink(missing_ok=True)
+            finally:
+                os._exit(0)
 
 
 def _keep(lock: locks.Lock) -> None:
     """Make the lock file again when somebody deletes it; end the process when another worker took it."""
     try:
         if lock.mend():
-            print("the lock file was deleted and made again", flush=True)
+            _print("the lock file was deleted and made again")
     except BlockingIOError:
-        print("another worker took the run: this one ends", flush=True)
+        _print("another worker took the run: this one ends")
         os._exit(3)
     except OSError as error:
-        print(f"the lock file can't be made again: {error}", flush=True)
+        _print(f"the lock file can't be made again: {error}")
         if not lock.path.parent.is_dir():
             os._exit(4)
+
+
+def _print(words: str) -> None:
+    """Into worker.log, unless the disk is full."""
+    with suppress(OSError):
+        print(words, flush=True)
 
 
 if __name__ == "__main__":

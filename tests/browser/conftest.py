@@ -11,12 +11,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.chromium import installed
 from tests.tiny import write_model
 from workbench.workspace import Workspace, source_folder
 
+expect.set_options(timeout=30_000)
 ARTEFACTS = source_folder() / "test-artefacts"
 OPEN = """
 import sys
@@ -122,6 +123,7 @@ def visit(chromium: Browser) -> Iterator[Callable[..., Page]]:
         page.on("request", lambda request: _note_outside(request.url, wrong))
         page.goto(url)
         page.wait_for_selector("#live .live > *")
+        page.wait_for_selector("#plan .plan")
         return page
 
     yield open_page

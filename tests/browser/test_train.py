@@ -131,7 +131,7 @@ def test_a_spec_file_is_saved_and_loaded(window: Window, visit: Visit) -> None:
     path = saved.value.path()
     assert "max_steps: 77" in path.read_text("utf-8")
     file = path.with_suffix(".yaml")
-    file.write_text(path.read_text("utf-8").replace("learning_rate: 0.0002", "learning_rate: 0.0007"), "utf-8")
+    file.write_text(path.read_text("utf-8").replace("learning_rate: 0.0003", "learning_rate: 0.0007"), "utf-8")
     fresh = visit(window.url)
     fresh.locator("#load input[type=file], input[type=file]").first.set_input_files(file)
     expect(fresh.locator("#field-learning_rate textarea")).to_have_value("7e-4")

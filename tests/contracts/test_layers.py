@@ -11,7 +11,7 @@ FLOORS: dict[int, str] = {
     0: "fields text problems sockets workspace locks ports window_flags terminal shell torch_choice install "
     "gguf_folder starter downloads",
     1: "stages tuning formats engines exporters",
-    2: "events view wording sections tutorials specs sampling datasets chats hubs models machine talk",
+    2: "events view wording sections tutorials specs naming sampling datasets chats hubs models machine talk",
     3: "runs plans checking",
     4: "api jobs worker",
     5: "ui cli",
@@ -174,5 +174,7 @@ def test_what_runs_before_the_install_needs_nothing_installed() -> None:
         new = {other for name in new for other in ours(imports_at_once(name))} - reached
     assert len(reached) >= 5
     for name in reached:
-        foreign = {one.partition(".")[0] for one in imports_at_once(name)} - set(sys.stdlib_module_names) - {"workbench"}
+        foreign = (
+            {one.partition(".")[0] for one in imports_at_once(name)} - set(sys.stdlib_module_names) - {"workbench"}
+        )
         assert not foreign, f"{name} imports {', '.join(foreign)}, and bootstrap.py imports {name}"

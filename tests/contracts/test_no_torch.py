@@ -5,7 +5,17 @@ import sys
 
 from tests.contracts.tree import ROOT
 
-HEAVY = ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "bitsandbytes", "safetensors.torch", "matplotlib")
+HEAVY = (
+    "torch",
+    "transformers",
+    "peft",
+    "trl",
+    "datasets",
+    "accelerate",
+    "bitsandbytes",
+    "safetensors.torch",
+    "matplotlib",
+)
 PAGE = """
 from pathlib import Path
 from workbench.ui.window import build

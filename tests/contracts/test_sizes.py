@@ -39,4 +39,6 @@ def test_a_function_can_be_read_at_once(name: str) -> None:
 @pytest.mark.parametrize("name", sources())
 def test_a_module_says_what_it_is(name: str) -> None:
     said = ast.get_docstring(syntax(name))
-    assert said and len(said) >= 30 and said[-1] in ".`", f"{name} does not open with what it is and what it does not know"
+    assert said and len(said) >= 30 and said[-1] in ".`", (
+        f"{name} does not open with what it is and what it does not know"
+    )

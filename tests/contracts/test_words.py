@@ -62,14 +62,18 @@ def inline(name: str) -> list[str]:
 
 def test_the_rule_knows_a_sentence_when_it_sees_one() -> None:
     assert is_a_sentence("No run yet") and is_a_sentence("{} is wrong here") and is_a_sentence("<b>Choose</b> one")
-    assert not is_a_sentence("models/tiny") and not is_a_sentence("2 / 5") and not is_a_sentence("<h1 class='big'>A</h1>")
+    assert (
+        not is_a_sentence("models/tiny") and not is_a_sentence("2 / 5") and not is_a_sentence("<h1 class='big'>A</h1>")
+    )
     call = ast.parse("gr.Textbox(label='Who are you?', elem_id='a b')").body[0]
     assert isinstance(call, ast.Expr) and isinstance(call.value, ast.Call)
     assert [list(literals(one)) for one in shown(call.value)] == [["Who are you?"]]
 
 
 def test_enough_was_seen() -> None:
-    calls = [node for name in WHERE for node in ast.walk(syntax(name)) if isinstance(node, ast.Call) and any(shown(node))]
+    calls = [
+        node for name in WHERE for node in ast.walk(syntax(name)) if isinstance(node, ast.Call) and any(shown(node))
+    ]
     assert len(calls) >= LEAST_CALLS
 
 

@@ -7,7 +7,22 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 NOT_OURS = {".git", ".venv", "__pycache__", "models", "saves", "artefacts", "test-artefacts", "node_modules"}
-TEXT_SUFFIXES = {".py", ".md", ".yaml", ".yml", ".toml", ".txt", ".json", ".jinja", ".js", ".css", ".html", ".sh", ".bat", ""}
+TEXT_SUFFIXES = {
+    ".py",
+    ".md",
+    ".yaml",
+    ".yml",
+    ".toml",
+    ".txt",
+    ".json",
+    ".jinja",
+    ".js",
+    ".css",
+    ".html",
+    ".sh",
+    ".bat",
+    "",
+}
 
 
 def module_name(path: Path) -> str:
@@ -19,7 +34,12 @@ def module_name(path: Path) -> str:
 @cache
 def sources() -> dict[str, Path]:
     """The program's Python files by module name: workbench/, app.py, bootstrap.py and bench/."""
-    files = [ROOT / "app.py", ROOT / "bootstrap.py", *(ROOT / "workbench").rglob("*.py"), *(ROOT / "bench").rglob("*.py")]
+    files = [
+        ROOT / "app.py",
+        ROOT / "bootstrap.py",
+        *(ROOT / "workbench").rglob("*.py"),
+        *(ROOT / "bench").rglob("*.py"),
+    ]
     return {module_name(path): path for path in sorted(files)}
 
 

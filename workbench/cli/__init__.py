@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
 from workbench.cli import commands
+from workbench.cli.interrupts import Leaving
 from workbench.cli.screen import Screen
 from workbench.fields import plain
 from workbench.problems import UserError
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str], workspace: Workspace) -> int:
     except KeyboardInterrupt:
         screen.error(Say.interrupted())
         return INTERRUPTED
+    except Leaving as leaving:
+        return 128 + leaving.number
     except BrokenPipeError:
         # The reader of a pipe, such as head, has seen enough; what is still buffered must not be flushed into it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

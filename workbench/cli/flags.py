@@ -25,7 +25,6 @@ PATH_KEYS = ("model_name_or_path", "adapter_name_or_path")
 
 class Say:
     no_value = Text("'--{given}' has no value. Accepted: {accepted}. Write --{given} VALUE.")
-    any_value = Text("a value")
     no_key = Text(
         "'{given}' has no key before '='. Accepted: key=value. Write the field's name; --help lists them all."
     )

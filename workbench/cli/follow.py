@@ -77,13 +77,18 @@ def show_entries(
     """Lines and the count for new events, which are folded into ``seen``; lines in ``told`` are left out."""
     for entry in entries:
         if isinstance(entry.event, Phase) and entry.event.name != seen.phase.name:
+            _count(seen, shown, locale)
             shown.close()
         for line in _lines(entry, seen, locale):
             if line not in told:
                 shown.line(line)
         seen.fold([entry])
-    if not entries:
-        return
+    if entries:
+        _count(seen, shown, locale)
+
+
+def _count(seen: View, shown: Display, locale: Locale) -> None:
+    """How far the phase is, if it can be counted."""
     if seen.phase.name == "training" and seen.step.total:
         shown.count(locale(phase_words("training")), seen.step.step, seen.step.total, ", ".join(_facts(seen, locale)))
     elif seen.phase.total and seen.ended is None:
@@ -124,7 +129,7 @@ def _facts(seen: View, locale: Locale) -> Iterator[str]:
         yield locale(Say.left(time=duration(left)))
 
 
-def say_ending(run: Run, screen: Screen, seen: View, state: State, ended_by_hand: bool) -> None:
+def say_ending(run: Run, screen: Screen, seen: View, state: State) -> None:
     """How it ended, where the weights are, and what to do next."""
     match seen.ended if state in ("finished", "stopped", "failed") else None:
         case Finished() as ended:
@@ -136,7 +141,7 @@ def say_ending(run: Run, screen: Screen, seen: View, state: State, ended_by_hand
             screen.error(Say.failed(name=run.name))
             screen.problems(problems)
             screen.error(Say.log(file=shown_path(run, run.log.name)))
-        case _ if not ended_by_hand:
+        case _:
             screen.error(Say.lost(name=run.name))
             screen.error(Say.log(file=shown_path(run, run.log.name)))
     _say_next(run, screen, state)

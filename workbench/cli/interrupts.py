@@ -29,11 +29,23 @@ def counted() -> Iterator[Interrupts]:
         signal.signal(signal.SIGINT, before)
 
 
+class Leaving(BaseException):
+    """The terminal was closed, or somebody asked this process to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 @contextmanager
 def leaving_cleanly() -> Iterator[None]:
-    """Within the block a closed terminal or a plain kill ends as Ctrl-C does, so that what was opened is closed."""
+    """Within the block a closed terminal or a plain kill raises Leaving, so that what was opened is closed."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise Leaving(number)
+
     names = [name for name in ("SIGTERM", "SIGHUP") if name in signal.Signals.__members__]
-    before = {name: signal.signal(signal.Signals[name], signal.default_int_handler) for name in names}
+    before = {name: signal.signal(signal.Signals[name], leave) for name in names}
     try:
         yield
     finally:
@@ -43,6 +55,11 @@ def leaving_cleanly() -> Iterator[None]:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Within the block Ctrl-C is not heeded: a cleaning up that takes seconds is let finish."""
-    with counted():
+    """Within the block neither Ctrl-C nor a plain kill is heeded: a cleaning up of seconds is let finish."""
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in signal.Signals.__members__]
+    before = {name: signal.signal(signal.Signals[name], signal.SIG_IGN) for name in names}
+    try:
         yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(signal.Signals[name], handler)

@@ -65,7 +65,7 @@ def field_help(locale: Locale, knobs: Mapping[str, Knob]) -> Iterator[str]:
             yield ""
             yield locale.word(f"sections.{section}", section)
         yield f"  --{knob.key}  ({knob.label(locale)})"
-        yield from wrapped(" ".join(_sentences(locale, knob)), 6)
+        yield from wrapped(_joined(_sentences(locale, knob)), 6)
 
 
 def _sentences(locale: Locale, knob: Knob) -> Iterator[str]:
@@ -77,6 +77,14 @@ def _sentences(locale: Locale, knob: Knob) -> Iterator[str]:
         yield locale(Say.accepted_default(accepted=knob.accepted(), default=default))
     if knob.plugin is not None:
         yield locale(Say.only(plugin=knob.plugin))
+
+
+def _joined(sentences: Iterable[str]) -> str:
+    """One after another; after a wide full stop there is no space."""
+    whole = ""
+    for sentence in sentences:
+        whole += sentence if not whole or _wide(whole[-1]) else f" {sentence}"
+    return whole
 
 
 def wrapped(words: str, indent: int) -> Iterator[str]:

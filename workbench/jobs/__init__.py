@@ -12,11 +12,7 @@ from workbench.text import Message
 
 
 class StopAsked(Exception):
-    """The person asked to stop, and the job has nothing unsaved; ``step`` is what is saved."""
-
-    def __init__(self, step: int = 0) -> None:
-        super().__init__(f"stopped at step {step}")
-        self.step = step
+    """The person asked to stop, and the job has nothing unsaved."""
 
 
 UNSAVED: tuple[PhaseName, ...] = ("training", "saving")

@@ -3,6 +3,7 @@
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -37,6 +38,7 @@ class Say:
     load = Text("Load")
     name = Text("Name")
     author = Text("Author")
+    fill_in = Text("Nothing stands for {mark} yet. Accepted: any text. Fill it in.")
     value_help = Text("Stands wherever the set says {mark}.")
     plan = Text("{rows} rows, {held} held out. {steps} steps of {batch} rows.")
     first_question = Text("Who are you?")
@@ -218,29 +220,45 @@ def box_updates(locale: Locale, names: Sequence[str], values: Mapping[str, Any] 
     return updates
 
 
+def box_marks(locale: Locale, names: Sequence[str], values: Mapping[str, str], wrong: bool) -> list[Any]:
+    """An update for every box: those that are empty carry a mark if ``wrong``, all others none."""
+    updates = []
+    for number in range(VALUE_BOXES):
+        name = names[number] if number < len(names) else ""
+        help_words = locale(Say.value_help(mark=f"{{{{{name}}}}}"))
+        if wrong and name and not values.get(name, "").strip():
+            words = {"info": locale(Say.fill_in(mark=f"{{{{{name}}}}}")), "elem_classes": ["field", "wrong"]}
+        else:
+            words = {"info": help_words, "elem_classes": ["field"]}
+        updates.append(gr.update(**words) if name else gr.skip())
+    return updates
+
+
 def _react(desk: Desk, asking: Asking) -> None:
     """On every change: marks beside fields, boxes for placeholders, the line above Start, and the browser's draft."""
 
-    def react(language: str, marked: list[str], names: list[str], *values: Any) -> list[Any]:
-        flat = asking.flat(names, values)
-        now = value_names(desk, flat)
+    def react(language: str, marked: list[str], names: list[str], *values: Any, anew: bool = False) -> list[Any]:
+        locale, flat = desk.locale(language), asking.flat(names, values)
+        now, filled = value_names(desk, flat), flat["dataset_values"]
+        still = ["dataset_values"] if "dataset_values" in marked else []
         if now != names:
-            kept = flat["dataset_values"]
-            boxes = box_updates(desk.locale(language), now, kept)
-            values = (*(kept.get(name, "") for name in now), *[""] * (VALUE_BOXES - len(now)), *values[VALUE_BOXES:])
+            boxes = box_updates(locale, now, filled)
+            values = (*(filled.get(name, "") for name in now), *[""] * (VALUE_BOXES - len(now)), *values[VALUE_BOXES:])
         else:
-            boxes = [gr.skip()] * VALUE_BOXES
+            boxes = box_updates(locale, now, None) if anew else box_marks(locale, now, filled, bool(still))
         checked = asking.check(now, values)
         wrong = [problem for problem in checked.problems if problem.message.key not in LATER]
         updates, marked = desk.form.mark(wrong, marked, language)
-        draft = asking.flat(now, values)
-        return [now, marked, told_line(desk.locale(language), checked), draft, *boxes, *updates]
+        return [now, [*marked, *still], told_line(locale, checked), asking.flat(now, values), *boxes, *updates]
 
+    inputs = [desk.language, asking.marked, *asking.inputs[1:]]
+    outputs = [asking.names, asking.marked, asking.line, asking.draft, *asking.boxes, *desk.form.components]
+    desk.retellings.append((partial(react, anew=True), inputs, outputs))
     gr.on(
         [component.change for component in [*asking.boxes, *desk.form.components]],
         react,
-        [desk.language, asking.marked, *asking.inputs[1:]],
-        [asking.names, asking.marked, asking.line, asking.draft, *asking.boxes, *desk.form.components],
+        inputs,
+        outputs,
         show_progress="hidden",
         trigger_mode="always_last",
     )

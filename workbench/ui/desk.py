@@ -38,11 +38,15 @@ class Desk:
     prefs: Any
     """What this browser remembers: language, run, advanced."""
     tabs: Any = None
+    chat_with: Any = None
+    """What another tab wants Chat to load: a state of ``{"run": its name, "at": when}``; Chat heeds every change."""
     form: Any = None
     """The form of a training spec; the top bar begins it and the Train tab goes on, so that all tabs share the model."""
     worded: list[tuple[Any, Dress]] = field(default_factory=list)
     arrivals: list[Arrival] = field(default_factory=list)
     """What each tab does when a visitor arrives."""
+    retellings: list[tuple[Callable[..., Any], Sequence[Any], Sequence[Any]]] = field(default_factory=list)
+    """What is told anew, (function, inputs, outputs), once the worded components have changed their language."""
 
     @cached_property
     def locales(self) -> Mapping[str, Locale]:

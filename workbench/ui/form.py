@@ -106,6 +106,7 @@ def _component(knob: Knob, value: Any, properties: dict[str, Any]) -> Any:
         if knob.ui.widget in ("model", "template"):
             return gr.Dropdown(value=value, allow_custom_value=True, **words, **properties)
         lines = 2 if knob.ui.widget == "lines" else 1
-        return gr.Textbox(value=value, lines=lines, max_lines=max(3, lines), **words, **properties)
+        room = {"lines": lines, "max_lines": max(3, lines), **properties}
+        return gr.Textbox(value=value, **words, **room)
 
     return make

@@ -1,5 +1,6 @@
 """The right side of Train: which run, its buttons, and the live panel. Knows runs and their states, no job."""
 
+import time
 from typing import Any
 
 import gradio as gr
@@ -8,7 +9,7 @@ from workbench.checking import Checked
 from workbench.problems import Problem, UserError
 from workbench.runs import Run, create, find_run, list_runs
 from workbench.text import Locale, Text
-from workbench.ui.asking import Asking, told_line
+from workbench.ui.asking import Asking, box_marks, told_line
 from workbench.ui.desk import Arrival, Desk
 from workbench.ui.live import Live
 from workbench.wording import STATES
@@ -18,7 +19,6 @@ LISTED_RUNS = 200
 
 class Say:
     run = Text("Run")
-    none = Text("no run yet")
     stop = Text("Stop")
     stop_now = Text("Stop now")
     resume = Text("Resume")
@@ -72,10 +72,13 @@ def build_happening(desk: Desk, asking: Asking) -> None:
             run, problems = _start(desk, checked.spec)
             checked = Checked(None, problems) if problems else checked
         updates, marked = desk.form.mark(checked.problems, list(desk.form.fields), language)
-        line = told_line(desk.locale(language), checked)
+        locale, filled = desk.locale(language), asking.flat(names, values)["dataset_values"]
+        unfilled = any(problem.key == "dataset_values" for problem in checked.problems)
+        boxes = box_marks(locale, names, filled, unfilled)
+        asked = [told_line(locale, checked), [*marked, *["dataset_values"] * unfilled], *boxes, *updates]
         if run is None:
-            return [prefs, *[gr.skip()] * len(shown), line, marked, *updates]
-        return [{**prefs, "run": run.name}, *show(run.name, language, int(value["nudge"]) + 1), line, marked, *updates]
+            return [prefs, *[gr.skip()] * len(shown), *asked]
+        return [{**prefs, "run": run.name}, *show(run.name, language, int(value["nudge"]) + 1), *asked]
 
     picker.input(pick, [picker, desk.language, desk.prefs, panel], [desk.prefs, *shown], show_progress="hidden")
 
@@ -87,17 +90,25 @@ def build_happening(desk: Desk, asking: Asking) -> None:
     stop.click(act("stop"), [picker, desk.language, panel], shown, show_progress="hidden")
     resume.click(act("resume"), [picker, desk.language, panel], shown, show_progress="hidden")
     panel.change(refresh, [picker, desk.language], shown[:4], show_progress="hidden")
-    desk.language.input(
-        lambda name, language, value: show(name, language, int(value["nudge"]) + 1),
-        [picker, desk.language, panel], shown, show_progress="hidden",
-    )  # fmt: skip
+    desk.retellings.append(
+        (
+            lambda name, language, value: show(name, language, int(value["nudge"]) + 1),
+            [picker, desk.language, panel],
+            shown,
+        )
+    )
     asking.start.click(
         start,
         [desk.prefs, panel, *asking.inputs],
-        [desk.prefs, *shown, asking.line, asking.marked, *desk.form.components],
+        [desk.prefs, *shown, asking.line, asking.marked, *asking.boxes, *desk.form.components],
         show_progress="hidden",
     )
-    chat.click(lambda: gr.update(selected="chat"), None, desk.tabs, show_progress="hidden")
+    chat.click(
+        lambda name: [gr.update(selected="chat"), {"run": name, "at": time.time()}],
+        picker,
+        [desk.tabs, desk.chat_with],
+        show_progress="hidden",
+    )
 
     def arrive(language: str, prefs: dict[str, Any]) -> list[Any]:
         runs = list_runs(desk.workspace)
@@ -130,15 +141,9 @@ def _run(desk: Desk, name: str | None) -> Run | None:
 def run_choices(desk: Desk, locale: Locale) -> list[tuple[str, str]]:
     """Every run with its state in words, the newest first."""
     return [
-        (f"{_short(run)}  ·  {locale(STATES[run.state()])}", run.name)
+        (f"{run.short_name}  ·  {locale(STATES[run.state()])}", run.name)
         for run in list_runs(desk.workspace)[:LISTED_RUNS]
     ]
-
-
-def _short(run: Run) -> str:
-    """The run's own name first, so that it is seen where room is short; its model after it."""
-    parts = run.name.split("/")
-    return f"{parts[-1]}  ·  {parts[0]}" if len(parts) > 1 else run.name
 
 
 def _buttons(run: Run | None, locale: Locale) -> list[Any]:

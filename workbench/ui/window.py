@@ -48,7 +48,7 @@ def build(workspace: Workspace, language: str) -> gr.Blocks:
             picker = gr.Dropdown(names, value=language, show_label=False, container=False, elem_id="language", scale=0)
         desk = Desk(workspace, language, picker, prefs)
         desk.dress(picker, lambda locale: {"label": locale(Say.language)})
-        desk.form = Form(desk, TrainSpec)
+        desk.form, desk.chat_with = Form(desk, TrainSpec), gr.State({})
         build_topbar(desk)
         order = sorted(plugins(tabs).items(), key=lambda item: item[1].ORDER)
         with gr.Tabs(elem_id="tabs", selected=order[0][0]) as tabbed:
@@ -56,9 +56,14 @@ def build(workspace: Workspace, language: str) -> gr.Blocks:
             for name, module in order:
                 _tab(desk, name, module)
         _arrive(desk, page)
-        picker.input(
-            _speak(desk), [picker, prefs], [prefs, *(component for component, _ in desk.worded)], show_progress="hidden"
+        spoken = picker.input(
+            _speak(desk),
+            [picker, prefs],
+            [prefs, *(component for component, _ in desk.worded)],
+            show_progress="hidden",
         )
+        for function, inputs, outputs in desk.retellings:
+            spoken.then(function, inputs, outputs, show_progress="hidden")
     return page
 
 

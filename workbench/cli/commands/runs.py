@@ -147,7 +147,6 @@ def _stop(run: Run, screen: Screen) -> int:
     if run.wait(KILL_PATIENCE_S) == "running":
         screen.error(Say.not_ended(name=run.name))
         return FAILED
-    run.stop_file.unlink(missing_ok=True)
     screen.say(Say.ended(name=run.name))
     return DONE
 
@@ -162,7 +161,7 @@ def _resume(run: Run, screen: Screen, watch: bool) -> int:
     with counted() as pressed:
         run.resume()
         state = follow(run, screen, pressed, seen, offset, ())
-    say_ending(run, screen, seen, state, pressed.count > 1)
+    say_ending(run, screen, seen, state)
     return DONE if state in ("finished", "stopped") else FAILED
 
 

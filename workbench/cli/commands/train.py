@@ -52,7 +52,7 @@ def run(words: Sequence[str], workspace: Workspace, screen: Screen) -> int:
         created.start()
         seen = View()
         state = follow(created, screen, pressed, seen, 0, checked.warnings)
-    say_ending(created, screen, seen, state, pressed.count > 1)
+    say_ending(created, screen, seen, state)
     return DONE if state in ("finished", "stopped") else FAILED
 
 

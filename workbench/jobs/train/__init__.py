@@ -8,20 +8,14 @@ from typing import Any
 
 from workbench import stages, tuning
 from workbench.chats import use_template
-from workbench.fields import plain
 from workbench.jobs import Desk, StopAsked
 from workbench.jobs.train.encoding import encode_samples, write_excluded
 from workbench.jobs.train.figure import draw_loss
-from workbench.jobs.train.saving import (
-    disk_full_is_said,
-    remove_unfinished,
-    saving_trainer,
-    write_final_weights,
-)
+from workbench.jobs.train.saving import saving_trainer, whole_checkpoint, write_final_weights
 from workbench.jobs.train.telling import Teller, telling_callback
+from workbench.jobs.train.troubles import damage_is_said, disk_full_is_said, no_memory_is_said, remove_unfinished
 from workbench.models import adapter_folder, choose_precision, device, fetched_folder, load_model, load_tokenizer
 from workbench.plans import FEW_STEPS, every, few_steps, read_samples, total_steps, validation_rows
-from workbench.problems import UserError
 from workbench.sockets import plugins
 from workbench.specs import TrainSpec
 from workbench.stages import Encoded, Parts
@@ -36,20 +30,16 @@ class Say:
     moved = Text("{moved} of {all} weights are trained ({share} %).")
     resumed = Text("Resumed from {folder}: step {step}.")
     from_start = Text("No whole checkpoint was found, so the run begins anew.")
-    damaged = Text(
-        "Checkpoint {folder} can't be read ({reason}). Delete that folder, then press Resume to use an older one."
-    )
 
 
 def run(spec: TrainSpec, desk: Desk) -> dict[str, float]:
     """Train the spec's model; its closing figures: steps, loss, eval_loss, seconds, tokens."""
-    from transformers import set_seed
-
     stage = plugins(stages)[spec.stage.stage]
-    method = plugins(tuning)[spec.tuning.finetuning_type]
     desk.phase("reading")
     samples = read_samples(desk.run.workspace, spec)
     write_excluded(desk, samples.excluded)
+    remove_unfinished(desk.run.folder)
+    checkpoint = whole_checkpoint(desk)
     folder = fetched_folder(
         desk.run.workspace, spec.model, lambda done, total, file: desk.phase("fetching", done, total)
     )
@@ -60,57 +50,70 @@ def run(spec: TrainSpec, desk: Desk) -> dict[str, float]:
     train, held = _split(rows, spec)
     _tell_rows(desk, train, held)
     desk.phase("model")
+    from transformers import set_seed  # seconds: what is wrong with the data was told before
+
     set_seed(spec.optim.seed)
     precision, why = choose_precision(spec.memory.precision, spec.tuning.finetuning_type == "full")
     if why:
         desk.note(why)
-    base = load_model(folder, precision, spec.model.trust_remote_code)
-    base.config.use_cache = False
-    adapters = [found for one in spec.model.adapter_name_or_path if (found := adapter_folder(desk.run.workspace, one))]
-    model = method.apply(base, spec.tuning, adapters)
-    _name_base(model, spec)
-    _tell_weights(desk, model)
     steps = total_steps(spec, len(train))
     if steps < FEW_STEPS:
         desk.note(few_steps(spec, len(train), steps), "warning")
     teller = Teller(desk, spec, tokenizer, steps, every(spec.saving.eval_steps, steps, EVALS_A_RUN))
-    parts = Parts(
-        model=model,
-        tokenizer=tokenizer,
-        train_rows=_dataset(train),
-        eval_rows=_dataset(held) if held else None,
-        arguments=_arguments(spec, desk, steps, precision, bool(held)),
-        callbacks=[telling_callback(teller)],
-        saving=saving_trainer(desk, teller, spec.saving.save_total_limit),
-    )
-    return _learn(spec, desk, stage.trainer(spec.stage, parts), teller)
+    with no_memory_is_said():
+        parts = Parts(
+            model=_model(spec, desk, folder, precision),
+            tokenizer=tokenizer,
+            train_rows=_dataset(train),
+            eval_rows=_dataset(held) if held else None,
+            arguments=_arguments(spec, desk, steps, precision, bool(held)),
+            callbacks=[telling_callback(teller)],
+            saving=saving_trainer(desk, teller, spec.model.model_name_or_path, spec.saving.save_total_limit),
+        )
+        return _learn(spec, desk, stage.trainer(spec.stage, parts), teller, checkpoint)
 
 
-def _learn(spec: TrainSpec, desk: Desk, trainer: Any, teller: Teller) -> dict[str, float]:
-    remove_unfinished(desk.run.folder)
-    checkpoint = desk.run.checkpoint() if desk.resuming else None
+def _model(spec: TrainSpec, desk: Desk, folder: Path, precision: Any) -> Any:
+    """The model with the weights that are to move."""
+    method = plugins(tuning)[spec.tuning.finetuning_type]
+    base = load_model(folder, precision, spec.model.trust_remote_code)
+    base.config.use_cache = False
+    adapters = [found for one in spec.model.adapter_name_or_path if (found := adapter_folder(desk.run.workspace, one))]
+    model = method.apply(base, spec.tuning, adapters)
+    for config in model.peft_config.values():
+        # While saving, peft looks for the base under this name, and on the hub when there is no such folder.
+        config.base_model_name_or_path = str(folder)
+    _tell_weights(desk, model)
+    return model
+
+
+def _learn(spec: TrainSpec, desk: Desk, trainer: Any, teller: Teller, checkpoint: Path | None) -> dict[str, float]:
+    step, steps = desk.run.saved_step(), trainer.args.max_steps
     if desk.resuming:
-        step = int(checkpoint.name.removeprefix("checkpoint-")) if checkpoint else 0
         desk.note(Say.resumed(folder=checkpoint.name, step=step) if checkpoint else Say.from_start())
     desk.phase("training")
-    if checkpoint is None:
-        teller.watch(trainer.model, 0)
-    try:
-        with disk_full_is_said(desk.run.folder):
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    except (OSError, ValueError, RuntimeError) as error:
-        if checkpoint is not None and teller.silent:
-            reason = plain(f"{type(error).__name__}: {error}")
-            raise UserError(Say.damaged(folder=checkpoint.name, reason=reason)) from error
-        raise
-    if teller.stopped_at is not None:
-        raise StopAsked(teller.stopped_at)
-    desk.say_phase("saving")
+    _look_first(desk, trainer, teller, step)
     with disk_full_is_said(desk.run.folder):
-        write_final_weights(desk, trainer)
+        with damage_is_said(checkpoint, lambda: teller.begun):
+            if checkpoint and step >= steps:
+                trainer.take_up(checkpoint, step)
+            else:
+                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if teller.stopped:
+            raise StopAsked
+        desk.say_phase("saving")
+        write_final_weights(desk, trainer, spec.model.model_name_or_path)
+        view = desk.run.view()
         if spec.saving.plot_loss:
-            draw_loss(desk.run.view(), desk.run.folder / "training_loss.png", desk.run.name)
-    return teller.figures()
+            draw_loss(view, desk.run.folder / "training_loss.png", desk.run.name)
+        return teller.figures(view)
+
+
+def _look_first(desk: Desk, trainer: Any, teller: Teller, step: int) -> None:
+    """Try the rows held out and ask the watched questions before the first step, where a stop left no time for it too."""
+    view, due = desk.run.view(), teller.look_is_due(step)
+    trainer.args.eval_on_start = trainer.eval_dataset is not None and due and step not in view.eval.steps
+    teller.watches_first = due and not any(sample.step == step for sample in view.samples)
 
 
 def _split(rows: Sequence[Encoded], spec: TrainSpec) -> tuple[list[Encoded], list[Encoded]]:
@@ -151,7 +154,6 @@ def _arguments(spec: TrainSpec, desk: Desk, steps: int, precision: str, validati
         "logging_steps": saving.logging_steps,
         "logging_nan_inf_filter": False,
         "eval_strategy": "steps" if validating else "no",
-        "eval_on_start": validating and not desk.resuming,
         "eval_steps": every(saving.eval_steps, steps, EVALS_A_RUN),
         "save_strategy": "steps",
         "save_steps": every(saving.save_steps, steps, SAVES_A_RUN),
@@ -159,12 +161,6 @@ def _arguments(spec: TrainSpec, desk: Desk, steps: int, precision: str, validati
         "disable_tqdm": True,
         "dataloader_pin_memory": where == "cuda",
     }
-
-
-def _name_base(model: Any, spec: TrainSpec) -> None:
-    """Let the adapter's config name the base as the person did, not by a path that another machine lacks."""
-    for config in model.peft_config.values():
-        config.base_model_name_or_path = spec.model.model_name_or_path
 
 
 def _tell_rows(desk: Desk, train: Sequence[Encoded], held: Sequence[Encoded]) -> None:

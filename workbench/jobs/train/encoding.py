@@ -57,7 +57,7 @@ def encode_samples(spec: TrainSpec, stage: Any, tokenizer: Any, samples: Sequenc
     for name, said in (("shortened", Say.shortened), ("cut", Say.cut), ("untrained", Say.untrained)):
         if counts[name]:
             desk.note(said(count=counts[name], cutoff=cutoff), "warning")
-    if len(rows) < 2:
+    if not rows:
         raise UserError(Say.nothing(cutoff=cutoff), key="cutoff_len")
     return rows
 

@@ -1,58 +1,47 @@
 """Checkpoints and final weights: written beside their final names, then renamed, so that each is whole or not there."""
 
+import json
 import os
-import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from workbench.events import Saved
-from workbench.fields import plain
 from workbench.jobs import Desk
 from workbench.jobs.train.telling import Teller
-from workbench.problems import UserError
+from workbench.jobs.train.troubles import STAGING, damaged, remove_unfinished
+from workbench.models import checkpoints
 from workbench.text import Text
 
-STAGING = ".saving"
-FULL = re.compile(r"No space left|os error 28|Disk quota|file write failed|unexpected pos|enforce fail", re.IGNORECASE)
+CONTENTS = "contents.json"
+"""In each checkpoint: the size of every other file, so that a file lost or cut short later is noticed."""
 
 
 class Say:
-    disk_full = Text(
-        "The disk is full: {free} MB are free, and a checkpoint could not be written ({reason}). "
-        "Everything saved before is whole. Free some space, then press Resume."
-    )
+    missing = Text("its {file} is missing")
+    other_size = Text("its {file} has {found} bytes instead of {size}")
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Delete what a killed worker was writing."""
-    shutil.rmtree(folder / STAGING, ignore_errors=True)
-
-
-@contextmanager
-def disk_full_is_said(folder: Path) -> Iterator[None]:
-    """Turn a write that the disk refused into words, after making room by deleting the unfinished part."""
+def whole_checkpoint(desk: Desk) -> Path | None:
+    """The newest checkpoint; UserError when one of its files is missing or not as long as it was written."""
+    newest = desk.run.checkpoint()
+    if newest is None or not (newest / CONTENTS).is_file():
+        return newest
     try:
-        yield
-    except Exception as error:
-        if (isinstance(error, OSError) and error.errno in (28, 122)) or FULL.search(str(error)):
-            free = shutil.disk_usage(folder).free // 1_000_000
-            remove_unfinished(folder)
-            raise UserError(Say.disk_full(free=free, reason=plain(str(error).splitlines()[0]))) from error
-        raise
+        sizes: Mapping[str, int] = json.loads((newest / CONTENTS).read_text("utf-8"))
+    except ValueError:
+        sizes = {CONTENTS: 0}
+    for name, size in sizes.items():
+        if not (newest / name).is_file():
+            raise damaged(newest, Say.missing(file=name))
+        found = (newest / name).stat().st_size
+        if found != size:
+            raise damaged(newest, Say.other_size(file=name, found=found, size=size))
+    return newest
 
 
-def write_through(folder: Path) -> None:
-    """Wait until the disk has every file of the folder, so that a power cut after the rename finds them whole."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb+") as file:
-                os.fsync(file.fileno())
-
-
-def saving_trainer(desk: Desk, teller: Teller, keep: int | None) -> type[Any]:
+def saving_trainer(desk: Desk, teller: Teller, base: str, keep: int | None) -> type[Any]:
     """A class to mix in before a transformers Trainer: counts tokens, saves whole checkpoints, keeps the last ones."""
 
     class SavingTrainer:
@@ -61,8 +50,21 @@ def saving_trainer(desk: Desk, teller: Teller, keep: int | None) -> type[Any]:
             teller.count(mask.sum(), mask.numel())
             return super().training_step(model, inputs, *rest, **named)  # type: ignore[misc]
 
+        def evaluate(self, *rest: Any, **named: Any) -> Any:
+            # A pass over rows draws a number; training must not depend on how often there was one.
+            import torch
+
+            cards = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+            with torch.random.fork_rng(cards):
+                return super().evaluate(*rest, **named)  # type: ignore[misc]
+
         def create_model_card(self, *args: Any, **named: Any) -> None:
             """The run's folder says more than a card of the library would."""
+
+        def take_up(self: Any, checkpoint: Path, step: int) -> None:
+            """Be as at the end of the checkpoint's step, with nothing left to train."""
+            self._load_from_checkpoint(str(checkpoint))
+            self.state.global_step = step
 
         def _save_checkpoint(self: Any, model: Any, trial: Any) -> None:
             staging, step = desk.run.folder / STAGING, self.state.global_step
@@ -72,37 +74,70 @@ def saving_trainer(desk: Desk, teller: Teller, keep: int | None) -> type[Any]:
                 super()._save_checkpoint(model, trial)  # type: ignore[misc]
             finally:
                 self.args.output_dir = str(desk.run.folder)
-            name = f"checkpoint-{step}"
-            write_through(staging / name)
-            shutil.rmtree(desk.run.folder / name, ignore_errors=True)
-            (staging / name).rename(desk.run.folder / name)
+            written, final = staging / f"checkpoint-{step}", desk.run.folder / f"checkpoint-{step}"
+            _finish(written, base)
+            sizes = {path.relative_to(written).as_posix(): path.stat().st_size for path in _files(written)}
+            (written / CONTENTS).write_text(json.dumps(sizes, indent=1), "utf-8")
+            write_through(written)
+            shutil.rmtree(final, ignore_errors=True)
+            written.rename(final)
+            _sync(desk.run.folder)
             remove_unfinished(desk.run.folder)
-            desk.say(Saved(step, name))
+            desk.say(Saved(step, final.name))
             _drop_old(desk.run.folder, keep)
 
     return SavingTrainer
 
 
-def _drop_old(folder: Path, keep: int | None) -> None:
-    """Delete all but the last checkpoints; each is renamed first, so that a half-deleted one is never resumed."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.removeprefix("checkpoint-")))
-    for old in found[: -keep if keep else 0]:
-        (folder / STAGING).mkdir(exist_ok=True)
-        old.rename(folder / STAGING / old.name)
-    remove_unfinished(folder)
-
-
-def write_final_weights(desk: Desk, trainer: Any) -> None:
+def write_final_weights(desk: Desk, trainer: Any, base: str) -> None:
     """The trained weights and the tokenizer into the run's folder itself; the config that names them comes last."""
     staging = desk.run.folder / STAGING
     remove_unfinished(desk.run.folder)
     trainer.save_model(str(staging))
-    for unneeded in ("training_args.bin", "README.md"):
-        (staging / unneeded).unlink(missing_ok=True)
-    for path in staging.iterdir():
-        path.chmod(0o644)
+    (staging / "training_args.bin").unlink(missing_ok=True)
+    _finish(staging, base)
     write_through(staging)
     for path in sorted(staging.iterdir(), key=lambda path: path.name == "adapter_config.json"):
         path.replace(desk.run.folder / path.name)
+    _sync(desk.run.folder)
     remove_unfinished(desk.run.folder)
     desk.say(Saved(trainer.state.global_step, "."))
+
+
+def _finish(folder: Path, base: str) -> None:
+    """Let the adapter name its base as the person did, not by a path that another machine lacks; no empty card."""
+    (folder / "README.md").unlink(missing_ok=True)
+    config = folder / "adapter_config.json"
+    if config.is_file():
+        values = {**json.loads(config.read_text("utf-8")), "base_model_name_or_path": base}
+        config.write_text(json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False), "utf-8")
+    for path in _files(folder):
+        path.chmod(0o644)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def write_through(folder: Path) -> None:
+    """Wait until the disk has every file of the folder, so that a power cut after the rename finds them whole."""
+    for path in _files(folder):
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+    _sync(folder)
+
+
+def _sync(folder: Path) -> None:
+    """The same for the names in a folder; Windows can't and need not."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+
+
+def _drop_old(folder: Path, keep: int | None) -> None:
+    """Delete all but the last checkpoints; each is renamed first, so that a half-deleted one is never resumed."""
+    for old in checkpoints(folder)[: -keep if keep else 0]:
+        (folder / STAGING).mkdir(exist_ok=True)
+        old.rename(folder / STAGING / old.name)
+    remove_unfinished(folder)

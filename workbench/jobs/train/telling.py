@@ -1,5 +1,6 @@
 """What a training run says while it learns: steps, validations, watched answers, and its ear for Stop."""
 
+import math
 import time
 from typing import Any
 
@@ -10,23 +11,31 @@ from workbench.events import Eval, Sample, Step
 from workbench.jobs import Desk
 from workbench.models import device
 from workbench.specs import TrainSpec
+from workbench.text import Text
+from workbench.view import View
+
+
+class Say:
+    no_number = Text(
+        "At step {step} the loss is no number any more: the weights have run away. Stop the run and begin a new one "
+        "with a lower learning rate or more warm-up."
+    )
 
 
 class Teller:
     """Counts what passes between two points of the curve and says it."""
 
     def __init__(self, desk: Desk, spec: TrainSpec, tokenizer: Any, total_steps: int, eval_steps: int) -> None:
-        self.stopped_at: int | None = None
-        self.silent = True
+        self.stopped = False
+        self.begun = False
+        self.watches_first = False
         self._desk, self._spec, self._tokenizer = desk, spec, tokenizer
         self._total, self._every = total_steps, eval_steps
         self._tokens: Any = 0
         self._positions = 0
         self._seconds = self._began = 0.0
         self._all_tokens, self._all_seconds = 0, 0.0
-        self._loss: float | None = None
-        self._eval_loss: float | None = None
-        self._watched = -1
+        self._warned = False
 
     def count(self, tokens: Any, positions: int) -> None:
         """``tokens`` (a tensor of one number) of ``positions`` computed are no padding."""
@@ -34,6 +43,7 @@ class Teller:
         self._positions += positions
 
     def step_begins(self) -> None:
+        self.begun = True
         self._began = time.monotonic()
 
     def step_ends(self) -> None:
@@ -42,8 +52,7 @@ class Teller:
     def point(self, step: int, epoch: float, logs: dict[str, float]) -> None:
         """One point of the curve: the mean loss since the last one, and what was computed for it."""
         tokens = int(self._tokens)
-        self._loss = logs["loss"]
-        self.silent = False
+        self._check(step, logs["loss"])
         self._desk.say(
             Step(
                 step=step,
@@ -62,19 +71,30 @@ class Teller:
         self._all_seconds += self._seconds
         self._tokens, self._positions, self._seconds = 0, 0, 0.0
 
-    def evaluated(self, step: int, loss: float) -> None:
-        self._eval_loss = loss
-        self._desk.say(Eval(step, loss))
+    def _check(self, step: int, loss: float) -> bool:
+        """Whether the loss is a number; the first one that is none is told."""
+        if not math.isfinite(loss) and not self._warned:
+            self._warned = True
+            self._desk.note(Say.no_number(step=step), "warning")
+        return math.isfinite(loss)
 
-    def watch_is_due(self, step: int) -> bool:
-        """Whether the watched questions are to be asked after this step."""
+    def evaluated(self, step: int, loss: float) -> None:
+        if self._check(step, loss):
+            self._desk.say(Eval(step, loss))
+
+    def look_is_due(self, step: int) -> bool:
+        """Whether the watched questions are to be asked, and the rows held out to be tried, after this step."""
         return step % self._every == 0 or step == self._total
+
+    def stops(self, step: int) -> bool:
+        """Whether to end after this step; after the last one there is nothing left to stop."""
+        self.stopped = step < self._total and self._desk.stop_asked()
+        return self.stopped
 
     def watch(self, model: Any, step: int) -> None:
         """Ask the watched questions, greedily, and say the answers; no random number is drawn."""
-        if not self._spec.saving.watch_prompts or self._watched == step:
+        if not self._spec.saving.watch_prompts:
             return
-        self._watched = step
         learning = model.training
         model.eval()
         for prompt in self._spec.saving.watch_prompts:
@@ -101,12 +121,9 @@ class Teller:
         answer: str = self._tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         return answer.strip()
 
-    def stop_asked(self) -> bool:
-        return self._desk.stop_asked()
-
-    def figures(self) -> dict[str, float]:
-        """The closing figures of the run, as far as this process computed it."""
-        known = {"loss": self._loss, "eval_loss": self._eval_loss}
+    def figures(self, view: View) -> dict[str, float]:
+        """The closing figures of the run; tokens and seconds as far as this process computed it."""
+        known = {"loss": view.step.loss, "eval_loss": view.eval_loss}
         return {
             "steps": self._total,
             **{name: value for name, value in known.items() if value is not None},
@@ -129,17 +146,22 @@ def telling_callback(teller: Teller) -> Any:
     from transformers import TrainerCallback
 
     class Telling(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **named: Any) -> None:
+            if teller.watches_first:
+                teller.watch(named["model"], state.global_step)
+
         def on_step_begin(self, args: Any, state: Any, control: Any, **named: Any) -> None:
             teller.step_begins()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **named: Any) -> None:
             teller.step_ends()
-            if teller.stop_asked():
-                teller.stopped_at = state.global_step
-                control.should_save = control.should_training_stop = control.should_log = True
+            if teller.stops(state.global_step):
+                control.should_save = control.should_training_stop = True
                 control.should_evaluate = False
-            elif teller.watch_is_due(state.global_step):
+            elif teller.look_is_due(state.global_step):
                 teller.watch(named["model"], state.global_step)
+            # A resumed run begins to average at its checkpoint: so must the one that was never stopped.
+            control.should_log = control.should_log or control.should_save
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **named: Any) -> None:
             if "loss" in logs:

@@ -46,7 +46,7 @@ def build(desk: Desk) -> None:
     table = gr.HTML("", js_on_load=static("runs.js"), elem_id="runs", apply_default_css=False)
     table.click(_act(desk), [desk.language], table, show_progress="hidden")
     refresh.click(lambda language: runs_table(desk, language), desk.language, table, show_progress="hidden")
-    desk.language.input(lambda language: runs_table(desk, language), desk.language, table, show_progress="hidden")
+    desk.retellings.append((lambda language: runs_table(desk, language), [desk.language], [table]))
     desk.tabs.select(lambda language: runs_table(desk, language), desk.language, table, show_progress="hidden")
     desk.arrivals.append(Arrival(lambda language, prefs: [runs_table(desk, language)], [table]))
 

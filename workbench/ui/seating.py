@@ -1,0 +1,163 @@
+"""What Load, Unload and the choice of who answers do in Chat, and what a visitor finds on arrival. Knows no server."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+
+from workbench.problems import UserError
+from workbench.ui.chatroom import ENGINE, Room, chooser, engine_fields
+from workbench.ui.desk import Arrival
+from workbench.ui.loading import (
+    Standing,
+    adapter_of,
+    answerers,
+    begin,
+    end,
+    ending,
+    is_ours,
+    serve_spec,
+    standing,
+    stands,
+    trained_with,
+    wrong,
+)
+
+SHARED = ("model_name_or_path", "hub", "template")
+"""Fields of the top bar that say what is loaded; choosing a run sets them."""
+OF_THE_FORM = ("model_revision", "trust_remote_code")
+"""Fields of a training that a base model needs too; a run brings its own."""
+
+
+def bind_loading(room: Room) -> None:
+    """Everything of the bar above the conversation."""
+    desk, form = room.desk, room.desk.form
+    shared = [form.fields[key] for key in SHARED]
+    beside = [key for key in OF_THE_FORM if key in form.fields]
+    inputs = [room.seat, desk.language, room.compare, room.who, *shared, *(form.fields[key] for key in beside)]
+    outputs = [*room.standing_outputs, *room.engine.components]
+
+    def load(seat: str, language: str, compare: bool, who: str, *values: Any) -> Iterator[dict[Any, Any]]:
+        count = len(SHARED)
+        chosen = dict(zip(SHARED, values[:count], strict=True))
+        if not who:
+            chosen |= dict(zip(beside, values[count : count + len(beside)], strict=True))
+        chosen |= _engine_values(room, values[count + len(beside) :])
+        yield from _loading(room, seat, language, compare, who, chosen)
+
+    def load_wanted(
+        seat: str, language: str, compare: bool, wanted: Mapping[str, Any], *values: Any
+    ) -> Iterator[dict[Any, Any]]:
+        who = str(wanted.get("run") or "")
+        if not who:
+            return
+        yield choose(who, language)
+        yield from _loading(room, seat, language, compare, who, _engine_values(room, values))
+
+    def choose(who: str, language: str) -> dict[Any, Any]:
+        """The choice, with the model and the template that it was trained with in the top bar."""
+        locale = desk.locale(language)
+        picked = gr.update(choices=answerers(desk.workspace, locale), value=who)
+        try:
+            values = trained_with(desk.workspace, who) if who else {}
+        except UserError as error:
+            return {room.who: picked, room.status: wrong(error.problems, locale)}
+        return {room.who: picked, **{form.fields[key]: values[key] for key in SHARED if key in values}}
+
+    def unload(seat: str, language: str, compare: bool) -> Iterator[dict[Any, Any]]:
+        yield {room.status: ending(desk.locale(language)), room.unload: gr.update(interactive=False)}
+        yield _ended(room, stands(desk.workspace, seat), language, compare)
+
+    def look(seat: str, language: str, compare: bool) -> dict[Any, Any]:
+        return room.stand(stands(desk.workspace, seat), language, compare)
+
+    def compared(seat: str, language: str, compare: bool, settings: Mapping[str, Any]) -> dict[Any, Any]:
+        return {**look(seat, language, compare), room.kept_settings: {**settings, "compare": compare}}
+
+    at_seat = [room.seat, desk.language, room.compare]
+    quiet: dict[str, Any] = {"show_progress": "hidden"}
+    room.load.click(load, [*inputs, *room.engine.components], outputs, **quiet)
+    desk.chat_with.change(
+        load_wanted,
+        [*at_seat, desk.chat_with, *room.engine.components],
+        [*outputs, room.who, *shared],
+        **quiet,
+    )
+    room.unload.click(unload, at_seat, room.standing_outputs, **quiet)
+    room.who.input(choose, [room.who, desk.language], [room.who, room.status, *shared], **quiet)
+    room.who.focus(
+        lambda language: gr.update(choices=answerers(desk.workspace, desk.locale(language))),
+        desk.language,
+        room.who,
+        **quiet,
+    )
+    room.compare.input(compared, [*at_seat, room.kept_settings], [*room.standing_outputs, room.kept_settings], **quiet)
+    room.timer.tick(look, at_seat, room.standing_outputs, **quiet)
+    desk.tabs.select(look, at_seat, room.standing_outputs, **quiet)
+    desk.retellings.append((look, at_seat, room.standing_outputs))
+    chooser(room).change(lambda engine: engine_fields(room, engine), chooser(room), room.engine.components, **quiet)
+    _welcome(room)
+
+
+def _engine_values(room: Room, values: Sequence[Any]) -> dict[str, Any]:
+    """The advanced fold's values that the chosen engine has."""
+    given = room.engine.flat(values)
+    engine = given[chooser(room).elem_id.removeprefix("field-")]
+    knobs = room.engine.knobs
+    return {
+        key: value for key, value in given.items() if knobs[key].place == ENGINE and knobs[key].plugin in (None, engine)
+    }
+
+
+def _loading(
+    room: Room, seat: str, language: str, compare: bool, who: str, chosen: Mapping[str, Any]
+) -> Iterator[dict[Any, Any]]:
+    """Check, end what was loaded, begin to load; the timer then tells how it goes on."""
+    desk, locale = room.desk, room.desk.locale(language)
+    fields = room.engine.fields
+    try:
+        spec = serve_spec(desk.workspace, who, chosen)
+    except UserError as error:
+        updates, _ = room.engine.mark(error.problems, list(fields), language)
+        yield {room.status: wrong(error.problems, locale), **dict(zip(fields.values(), updates, strict=True))}
+        return
+    updates, _ = room.engine.mark([], list(fields), language)
+    yield {
+        room.status: ending(locale) if seat else "",
+        room.load: gr.update(interactive=False),
+        **dict(zip(fields.values(), updates, strict=True)),
+    }
+    now = stands(desk.workspace, seat)
+    try:
+        if now.run is not None and is_ours(now):
+            end(now.run)
+        run = begin(desk.workspace, spec)
+    except UserError as error:
+        yield {**room.stand(stands(desk.workspace, ""), language, compare), room.status: wrong(error.problems, locale)}
+        return
+    yield room.stand(standing(run), language, compare)
+
+
+def _ended(room: Room, now: Standing, language: str, compare: bool) -> dict[Any, Any]:
+    """What is shown once the server has been ended, or why it could not be."""
+    try:
+        if now.run is not None:
+            end(now.run)
+    except UserError as error:
+        locale = room.desk.locale(language)
+        return {**room.stand(now, language, compare), room.status: wrong(error.problems, locale)}
+    return room.stand(Standing(), language, compare)
+
+
+def _welcome(room: Room) -> None:
+    """A visitor finds the model that is loaded, whoever loaded it, or is told that there is none."""
+
+    def arrive(language: str, prefs: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Any]:
+        now = stands(room.desk.workspace, "")
+        known = answerers(room.desk.workspace, room.desk.locale(language))
+        adapter = adapter_of(now)
+        loaded = adapter if adapter in {value for _, value in known} else ""
+        updates = room.stand(now, language, bool(settings.get("compare")))
+        return [gr.update(choices=known, value=loaded), *(updates[one] for one in room.standing_outputs)]
+
+    room.desk.arrivals.append(Arrival(arrive, [room.who, *room.standing_outputs], [room.kept_settings]))
