@@ -9,9 +9,11 @@ import pytest
 
 from tests.tiny import write_model
 from workbench.cli import main
+from workbench.runs import WORKER_ENVIRONMENT, WORKER_OUTPUT
 from workbench.workspace import Workspace
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as for workers: torch reads it when it is first imported
+for name in ("OMP_WAIT_POLICY", "HF_HUB_OFFLINE"):  # as for workers: libraries read them when they are first imported
+    os.environ.setdefault(name, {**WORKER_ENVIRONMENT, **WORKER_OUTPUT}[name])
 
 Tell = Callable[..., tuple[int, str, str]]
 
@@ -36,7 +38,12 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     """A fresh workspace: models/tiny, the sets ``plain`` and ``identity`` (placeholders name and author), no runs."""
-    home = Workspace(tmp_path / "workspace")
+    return lay_workspace(tmp_path / "workspace")
+
+
+def lay_workspace(root: Path) -> Workspace:
+    """Write such a workspace."""
+    home = Workspace(root)
     write_model(home.models / "tiny")
     home.data.mkdir()
     for name, rows in (("plain", PLAIN), ("identity", IDENTITY)):

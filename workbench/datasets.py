@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench import formats
+from workbench.fields import plain
 from workbench.formats import Excluded, Sample
 from workbench.problems import Problem, UserError
 from workbench.sockets import plugins
@@ -29,6 +30,7 @@ class Say:
     no_source = Text("it has no file_name. Accepted: a file in the data folder. Add it.")
     hub_later = Text("it lies on a hub. Accepted here: file_name. Download the file into the data folder and name it.")
     runs_code = Text("its script_url would run code. Accepted: file_name. Save the rows as a JSON file and name that.")
+    bad_columns = Text("its columns are {given}. Accepted: our names for columns, each with the file's name. Mend it.")
     other_format = Text("its formatting is '{given}'. Accepted: {known}. Convert the file to one of these.")
     no_file = Text("file '{given}' does not exist in {folder}. Put it there, or mend file_name.")
     file_type = Text("file '{given}' is no {accepted} file. Save it as one of these.")
@@ -125,13 +127,16 @@ def _entry(workspace: Workspace, folder: Path, name: str, value: Any) -> Entry |
     if not isinstance(file_name, str):
         return Say.hub_later() if {"hf_hub_url", "ms_hub_url"} & set(value) else Say.no_source()
     known = plugins(formats)
-    if formatting not in known:
+    if str(formatting) not in known:
         return Say.other_format(given=str(formatting), known=", ".join(known))
     try:
         file = workspace.inside(folder, file_name)
     except UserError as error:
         return error.problems[0].message
-    columns = {**known[formatting].COLUMNS, **dict(value.get("columns") or {})}
+    columns = value.get("columns") or {}
+    if not isinstance(columns, dict) or not all(isinstance(column, str) for column in columns.values()):
+        return Say.bad_columns(given=plain(columns))
+    columns = {**known[formatting].COLUMNS, **columns}
     return Entry(name, file, formatting, columns)
 
 
@@ -140,14 +145,15 @@ def raw_rows(entry: Entry) -> list[Mapping[str, Any]]:
     shown = entry.file.name
     if not entry.file.is_file():
         raise _broken(entry, Say.no_file(given=shown, folder=entry.file.parent.name))
-    if entry.file.suffix not in (".json", ".jsonl"):
+    kind = entry.file.suffix.lower()
+    if kind not in (".json", ".jsonl"):
         raise _broken(entry, Say.file_type(given=shown, accepted=".json, .jsonl"))
     try:
         text = entry.file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise _broken(entry, Say.not_utf8(given=shown, at=error.start)) from None
     try:
-        rows = _json_lines(text) if entry.file.suffix == ".jsonl" else json.loads(text)
+        rows = _json_lines(text) if kind == ".jsonl" else json.loads(text)
     except json.JSONDecodeError as error:
         said = Say.bad_rows(given=shown, line=error.lineno, column=error.colno, reason=error.msg)
         raise _broken(entry, said) from None
@@ -163,7 +169,7 @@ def raw_rows(entry: Entry) -> list[Mapping[str, Any]]:
 
 def _json_lines(text: str) -> list[Any]:
     rows = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
                 rows.append(json.loads(line))

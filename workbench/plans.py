@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from workbench.chats import check_template
 from workbench.datasets import Rows, chosen_entries, read_catalogue, read_rows, value_problems
+from workbench.fields import plain
 from workbench.models import check_model
 from workbench.problems import Problem, UserError
 from workbench.runs import check_folder, list_runs
@@ -25,7 +26,11 @@ class Say:
     val_size = Text(
         "Validation share is {given}, which leaves {left} of {rows} rows to learn. Accepted: below {rows}, or a share below 1."
     )
+    half_row = Text(
+        "Validation share is {given}. Accepted: a share below 1, or a whole number of rows. Enter, for example, 0.1 or 100."
+    )
     few_steps = Text("Only {steps} steps: too few to change much. Try {epochs} epochs, or fewer rows a step.")
+    few_max_steps = Text("Only {steps} steps: too few to change much. 'Max steps' says so. Raise it, or leave it empty.")
     busy = Text("Another run is running: {name}. Both will be slower, and memory may not do for both.")
     excluded = Text("{count} of {rows} rows are left out. The first: {reason}")
 
@@ -64,6 +69,8 @@ def every(given: int | None, steps: int, times: int) -> int:
 
 def read_samples(workspace: Workspace, spec: TrainSpec) -> Rows:
     """The rows of the spec's sets with their placeholders filled; UserError with every problem of the data."""
+    if spec.data.val_size > 1 and spec.data.val_size % 1:
+        raise UserError(Say.half_row(given=plain(spec.data.val_size)), key="val_size")
     catalogue = read_catalogue(workspace, spec.data.dataset_dir)
     if catalogue.file_problems:
         raise UserError(*catalogue.file_problems)
@@ -112,5 +119,7 @@ def plan(workspace: Workspace, spec: TrainSpec) -> Plan:
 
 def few_steps(spec: TrainSpec, train_rows: int, steps: int) -> Message:
     """The advice for a run of a handful of steps."""
+    if spec.optim.max_steps:
+        return Say.few_max_steps(steps=steps)
     epochs = math.ceil(spec.optim.num_train_epochs * 2 * FEW_STEPS / max(1, steps))
     return Say.few_steps(steps=steps, epochs=epochs)

@@ -32,6 +32,7 @@ class Say:
     not_used = Text("'{key}' has no effect: {choice} '{chosen}' does not use it.")
     not_mapping = Text("The spec is {given}. Accepted: lines of 'key: value'. See examples/quickstart.yaml.")
     bad_yaml = Text("The spec is not YAML: line {line}, column {column}: {reason}. Mend that line.")
+    twice = Text("The key '{key}' stands in line {first} and again in line {line}. Accepted: once. Take one out.")
     newer = Text("The spec has version {given}. Accepted: up to {known}. Update the workbench to read it.")
     other_job = Text("The spec is for '{given}'. Accepted here: '{wanted}'. Choose a spec of that kind.")
 
@@ -226,8 +227,8 @@ class _Loader(yaml.SafeLoader):
         seen: dict[str, int] = {}
         for key, _ in node.value:
             if str(key.value) in seen:
-                said = f"'{key.value}' stands there and in line {seen[str(key.value)]}"
-                raise yaml.constructor.ConstructorError(None, None, said, key.start_mark)
+                said = Say.twice(key=str(key.value), first=seen[str(key.value)], line=key.start_mark.line + 1)
+                raise UserError(said)
             seen[str(key.value)] = key.start_mark.line + 1
         return super().construct_mapping(node, deep)
 
@@ -236,6 +237,8 @@ def yaml_mapping(text: str) -> dict[str, Any] | Problem:
     """The flat mapping of a spec file, or why it is none."""
     try:
         data = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+    except UserError as error:
+        return error.problems[0]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)

@@ -31,11 +31,6 @@ class Workspace:
     def saves(self) -> Path:
         return self.root / "saves"
 
-    @property
-    def specs(self) -> Path:
-        """Spec files that a person saved from the page."""
-        return self.saves / ".specs"
-
     def inside(self, folder: Path, given: str, key: str | None = None) -> Path:
         """The path ``given`` under ``folder``; UserError beside ``key`` when it would leave the folder.
 
@@ -43,7 +38,9 @@ class Workspace:
         """
         try:
             path = Path(os.path.abspath(folder / given))
-            path.exists()
+            path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            pass
         except (OSError, ValueError):
             raise UserError(Say.impossible(given=given[:80], folder=folder.name), key=key) from None
         if not path.is_relative_to(os.path.abspath(folder)):

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.chromium import installed
 from tests.tiny import write_model
+from workbench.runs import list_runs
 from workbench.workspace import Workspace, source_folder
 
 expect.set_options(timeout=30_000)
@@ -23,6 +24,7 @@ OPEN = """
 import sys
 from pathlib import Path
 from workbench.ui.window import open_window
+from workbench.runs import list_runs
 from workbench.workspace import Workspace
 open_window(Workspace(Path(sys.argv[1])), port=int(sys.argv[2]), lang="en", browser=False)
 """
@@ -94,6 +96,8 @@ def window(home: Workspace) -> Iterator[Window]:
     opened = open_process(home, free_port())
     yield opened
     opened.kill()
+    for served in list_runs(home, "serve"):
+        served.kill()
 
 
 @pytest.fixture(scope="session")

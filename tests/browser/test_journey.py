@@ -87,7 +87,7 @@ def chat(page: Page, words: dict[str, str], locale: str) -> None:
     """From the finished run into the chat: the tuned model says the name, the base beside it does not."""
     page.locator("#chat-with").click()
     expect(page.get_by_role("tab", name=words["chat"])).to_have_attribute("aria-selected", "true")
-    expect(page.locator("#chat-unload")).to_be_enabled(timeout=120_000)
+    expect(page.locator("#chat-status .chip.finished")).to_be_visible(timeout=120_000)
     page.locator("#compare input").check()
     if not page.locator("#field-temperature").is_visible():
         page.locator("#chat-drawer").click()

@@ -36,7 +36,7 @@ SOCKETS = [
     Socket(engines, engines.EngineModule, 2),
     Socket(jobs, jobs.Job, 2),
     Socket(commands, commands.Command, 5),
-    Socket(tabs, Tab, 2),
+    Socket(tabs, Tab, 3),
 ]
 
 

@@ -15,7 +15,7 @@ from workbench.specs import TrainSpec
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 READMES = ("README.md", "README_zh.md")
 SUFFIXES = (".py", ".md", ".yaml", ".yml", ".json", ".jsonl", ".txt", ".toml", ".sh", ".bat", ".jinja", ".log", ".png")
-NOT_HERE_YET = {"spec.yaml", "events.jsonl", "worker.log", "training_loss.png", "adapter_config.json", "checkpoint-N/",
+NOT_HERE_YET = {"spec.yaml", "events.jsonl", "worker.log", "training_loss.png", "adapter_config.json", "contents.json", "checkpoint-N/",
                 ".saving/", "their.yaml"}  # fmt: skip
 """What a run makes, or stands for a reader's own file."""
 MADE = ("saves/", "models/")

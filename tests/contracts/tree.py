@@ -1,6 +1,7 @@
 """The tree as the contracts see it: the program's Python files under their module names, and every text file."""
 
 import ast
+import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -51,8 +52,6 @@ def syntax(name: str) -> ast.Module:
 
 def texts() -> Iterator[Path]:
     """Every text file of the project, whatever its folder."""
-    for path in sorted(ROOT.rglob("*")):
-        parts = path.relative_to(ROOT).parts
-        hidden = any(part.startswith(".") and part != ".ci" for part in parts[:-1])
-        if path.is_file() and not hidden and not NOT_OURS & set(parts) and path.suffix in TEXT_SUFFIXES:
-            yield path
+    for folder, inner, files in os.walk(ROOT):
+        inner[:] = sorted(name for name in inner if name not in NOT_OURS and (name[0] != "." or name == ".ci"))
+        yield from (Path(folder, name) for name in sorted(files) if Path(name).suffix in TEXT_SUFFIXES)

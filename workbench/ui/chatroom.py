@@ -11,7 +11,7 @@ from workbench.sampling import SamplingSpec
 from workbench.specs import ServeSpec
 from workbench.text import Locale, Text
 from workbench.ui.chatting import speakers
-from workbench.ui.desk import BROWSER_KEY, Desk, static
+from workbench.ui.desk import Desk, static
 from workbench.ui.form import Form
 from workbench.ui.loading import Standing, answerers, told
 
@@ -140,8 +140,7 @@ def furnish(desk: Desk) -> Room:
     """All of it in its place, nothing bound yet."""
     room = Room(desk, Form(desk, SamplingSpec), Form(desk, ServeSpec))
     room.seat, room.marked = gr.State(""), gr.State([])
-    room.kept = gr.BrowserState({}, storage_key="workbench-chat", secret=BROWSER_KEY)
-    room.kept_settings = gr.BrowserState({}, storage_key="workbench-chat-settings", secret=BROWSER_KEY)
+    room.kept, room.kept_settings = desk.remember("chat"), desk.remember("chat-settings")
     room.timer = gr.Timer(TICK_S, active=False)
     with gr.Row(elem_id="chat", equal_height=False):
         with gr.Column(scale=1, min_width=300, elem_id="chat-main"):

@@ -24,7 +24,7 @@ class Say:
     tokens = Text("{tokens} tokens")
     rate = Text("{tokens} tokens, {rate} tokens/s")
     seed = Text("seed {seed}")
-    cut = Text("cut at the longest answer")
+    cut = Text("cut off: it was as long as allowed")
     stopped = Text("stopped")
 
 
@@ -68,10 +68,6 @@ class Exchange:
         self._section = section
         self._news = threading.Event()
         self._stopped = False
-
-    @property
-    def stopped(self) -> bool:
-        return self._stopped
 
     def stop(self) -> None:
         """Hang up: the answers end on the server, and what has come so far is all there is."""
@@ -148,16 +144,14 @@ def speakers(models: Sequence[str]) -> list[str]:
     return [models[-1], models[0]] if models else []
 
 
-def facts(side: Side, seed: int, stopped: bool, locale: Locale) -> str:
+def facts(side: Side, seed: int, locale: Locale) -> str:
     """What is worth knowing of an ended answer: its length, its speed, why it is cut, and the seed that repeats it."""
-    told: list[str] = []
+    told = [locale(Say.stopped)] if side.ending is None else []
     ending = side.ending
     if ending is not None and ending.answer_tokens:
         took, more = side.last_at - side.first_at, ending.answer_tokens - 1
         said = Say.rate(tokens=f"{ending.answer_tokens:,}", rate=f"{more / took:,.0f}") if took > 0 and more else None
         told.append(locale(said or Say.tokens(tokens=f"{ending.answer_tokens:,}")))
-    if ending is None and stopped:
-        told.append(locale(Say.stopped))
     if ending is not None and ending.finish == "length":
         told.append(locale(Say.cut))
     told.append(locale(Say.seed(seed=seed)))

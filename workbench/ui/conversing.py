@@ -18,6 +18,8 @@ from workbench.ui.loading import Standing, stands, wrong
 
 MANY = 64
 """So many visitors may be answered at the same time."""
+SEEDS = 1_000_000
+"""A seed that nobody chose is below it, so that it is quickly typed again."""
 
 
 class Say:
@@ -45,7 +47,7 @@ def bind_asking(room: Room) -> None:
         if section is None or problem is not None:
             return updates if problem is None else {**updates, **_refused(room, now, language, compare, problem)}
         chats = [messages_of(pane) for pane in ((left, right) if compare else (left,))]
-        seed = secrets.randbelow(2**32) if section.sampling_seed is None else section.sampling_seed
+        seed = secrets.randbelow(SEEDS) if section.sampling_seed is None else section.sampling_seed
         exchange = Exchange(now.url, sides_of(now.models, chats, text.strip()), section, seed)
         lines.open(visitor, exchange)
         panes = dict(zip(room.panes, _writing(room, exchange, language), strict=True))
@@ -189,7 +191,7 @@ def _answered(
     for at, side in enumerate(exchange.sides):
         histories[at] = side.history()
         shown[room.panes[at]] = room.pane(at, histories[at], language)
-        told = facts(side, exchange.seed, exchange.stopped, locale) if side.answered else ""
+        told = facts(side, exchange.seed, locale) if side.answered else ""
         shown[room.heads[at]] = head_line(side.model, told)
     if not any(side.answered for side in exchange.sides):
         shown[room.box] = exchange.sides[0].chat[-1]["content"]

@@ -45,6 +45,8 @@ class Desk:
     worded: list[tuple[Any, Dress]] = field(default_factory=list)
     arrivals: list[Arrival] = field(default_factory=list)
     """What each tab does when a visitor arrives."""
+    memories: list[Any] = field(default_factory=list)
+    """What this browser remembers for single tabs. The window renders it: a tab is mounted, and reads, only when seen."""
     retellings: list[tuple[Callable[..., Any], Sequence[Any], Sequence[Any]]] = field(default_factory=list)
     """What is told anew, (function, inputs, outputs), once the worded components have changed their language."""
 
@@ -68,6 +70,12 @@ class Desk:
     def button(self, said: Text, **properties: Any) -> Any:
         """A button that wears these words."""
         return self.words(gr.Button, lambda locale: {"value": locale(said)}, **properties)
+
+    def remember(self, name: str) -> Any:
+        """A new state of this browser, empty at first, for a tab to keep things in."""
+        state = gr.BrowserState({}, storage_key=f"workbench-{name}", secret=BROWSER_KEY, render=False)
+        self.memories.append(state)
+        return state
 
     def redress(self, language: str) -> list[Any]:
         """An update for every worded component, in the order of ``worded``."""

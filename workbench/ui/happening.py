@@ -1,6 +1,9 @@
 """The right side of Train: which run, its buttons, and the live panel. Knows runs and their states, no job."""
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -25,49 +28,58 @@ class Say:
     chat = Text("Chat with it")
 
 
-def build_happening(desk: Desk, asking: Asking) -> None:
-    """The picker, the buttons and the panel, bound to Start on the left."""
-    live = Live(desk)
-    with gr.Row(elem_id="run-head"):
-        picker = desk.words(
-            gr.Dropdown,
-            lambda locale: {"label": locale(Say.run)},
-            elem_id="run-picker",
-            scale=6,
-            min_width=200,
-            filterable=True,
-        )
-        stop = desk.button(Say.stop, elem_id="stop", scale=1, min_width=80, visible=False)
-        resume = desk.button(Say.resume, elem_id="resume", scale=1, min_width=80, visible=False)
-        chat = desk.button(Say.chat, elem_id="chat-with", scale=1, min_width=100, visible=False)
-    panel = live.component()
-    shown = [picker, stop, resume, chat, panel]
+@dataclass
+class Happening:
+    """The right side's components, and what each press and each news of the run does to them."""
 
-    def show(name: str, language: str, nudge: int) -> list[Any]:
-        """Everything on the right for one run."""
-        locale = desk.locale(language)
-        run = _run(desk, name)
-        value = {"run": run.name if run else "", "language": locale.name, "nudge": nudge}
-        choices = run_choices(desk, locale)
-        return [gr.update(choices=choices, value=run.name if run else None), *_buttons(run, locale), value]
+    desk: Desk
+    asking: Asking
+    picker: Any
+    stop: Any
+    resume: Any
+    chat: Any
+    panel: Any
 
-    def pick(name: str, language: str, prefs: dict[str, Any], value: dict[str, Any]) -> list[Any]:
-        return [{**prefs, "run": name or ""}, *show(name, language, int(value["nudge"]) + 1)]
+    @property
+    def shown(self) -> list[Any]:
+        """What ``show`` updates."""
+        return [self.picker, self.stop, self.resume, self.chat, self.panel]
 
-    def act(action: str) -> Any:
-        def do(name: str, language: str, value: dict[str, Any]) -> list[Any]:
-            run = _run(desk, name)
-            if run is not None:
-                try:
-                    run.stop() if action == "stop" else run.resume()
-                except UserError as error:
-                    raise gr.Error(_words(desk.locale(language), error), duration=None) from None
-            return show(name, language, int(value["nudge"]) + 1)
+    def show(self, name: str | None, language: str, nudge: int) -> list[Any]:
+        """Everything on the right for one run; a new ``nudge`` makes the panel ask anew."""
+        run = _run(self.desk, name)
+        value = {"run": run.name if run else "", "language": language, "nudge": nudge}
+        head = self.head(name, language)
+        return [gr.update(choices=head[0]["choices"], value=run.name if run else None), *head[1:], value]
 
-        return do
+    def head(self, name: str | None, language: str) -> list[Any]:
+        """The picker's entries and the buttons, as the runs are now."""
+        locale = self.desk.locale(language)
+        return [gr.update(choices=run_choices(self.desk, locale)), *_buttons(_run(self.desk, name), locale)]
 
-    def start(prefs: dict[str, Any], value: dict[str, Any], language: str, names: list[str], *values: Any) -> list[Any]:
-        checked, run = asking.check(names, values), None
+    def anew(self, name: str, language: str, value: dict[str, Any]) -> list[Any]:
+        """The same run, told once more."""
+        return self.show(name, language, int(value["nudge"]) + 1)
+
+    def pick(self, name: str, language: str, value: dict[str, Any], prefs: dict[str, Any]) -> list[Any]:
+        return [{**prefs, "run": name or ""}, *self.anew(name, language, value)]
+
+    def press(self, action: Callable[[Run], None], name: str, language: str, value: dict[str, Any]) -> list[Any]:
+        """Do something to the run, then tell how it is."""
+        run = _run(self.desk, name)
+        if run is not None:
+            try:
+                action(run)
+            except UserError as error:
+                raise gr.Error(_words(self.desk.locale(language), error), duration=None) from None
+        return self.anew(name, language, value)
+
+    def start(
+        self, prefs: dict[str, Any], value: dict[str, Any], language: str, names: list[str], *values: Any
+    ) -> list[Any]:
+        """A new run from the form, or every problem beside its field."""
+        desk, asking, run = self.desk, self.asking, None
+        checked = asking.check(names, values)
         if checked.spec is not None:
             run, problems = _start(desk, checked.spec)
             checked = Checked(None, problems) if problems else checked
@@ -77,45 +89,50 @@ def build_happening(desk: Desk, asking: Asking) -> None:
         boxes = box_marks(locale, names, filled, unfilled)
         asked = [told_line(locale, checked), [*marked, *["dataset_values"] * unfilled], *boxes, *updates]
         if run is None:
-            return [prefs, *[gr.skip()] * len(shown), *asked]
-        return [{**prefs, "run": run.name}, *show(run.name, language, int(value["nudge"]) + 1), *asked]
+            return [prefs, *[gr.skip()] * len(self.shown), *asked]
+        return [{**prefs, "run": run.name}, *self.anew(run.name, language, value), *asked]
 
-    picker.input(pick, [picker, desk.language, desk.prefs, panel], [desk.prefs, *shown], show_progress="hidden")
+    def arrive(self, language: str, prefs: dict[str, Any]) -> list[Any]:
+        """The run that this visitor watched last, else the newest."""
+        names = [run.name for run in list_runs(self.desk.workspace)]
+        remembered = prefs.get("run") if prefs.get("run") in names else None
+        return self.show(remembered or next(iter(names), None), language, 1)
 
-    def refresh(name: str, language: str) -> list[Any]:
-        locale = desk.locale(language)
-        return [gr.update(choices=run_choices(desk, locale)), *_buttons(_run(desk, name), locale)]
 
-    picker.focus(refresh, [picker, desk.language], shown[:4], show_progress="hidden")
-    stop.click(act("stop"), [picker, desk.language, panel], shown, show_progress="hidden")
-    resume.click(act("resume"), [picker, desk.language, panel], shown, show_progress="hidden")
-    panel.change(refresh, [picker, desk.language], shown[:4], show_progress="hidden")
-    desk.retellings.append(
-        (
-            lambda name, language, value: show(name, language, int(value["nudge"]) + 1),
-            [picker, desk.language, panel],
-            shown,
+def build_happening(desk: Desk, asking: Asking) -> None:
+    """The picker, the buttons and the panel."""
+    with gr.Row(elem_id="run-head"):
+        picker = desk.words(
+            gr.Dropdown, lambda locale: {"label": locale(Say.run)}, elem_id="run-picker", scale=6, min_width=200
         )
-    )
+        stop = desk.button(Say.stop, elem_id="stop", scale=1, min_width=80, visible=False)
+        resume = desk.button(Say.resume, elem_id="resume", scale=1, min_width=80, visible=False)
+        chat = desk.button(Say.chat, elem_id="chat-with", scale=1, min_width=100, visible=False)
+    _bind(Happening(desk, asking, picker, stop, resume, chat, Live(desk).component()))
+
+
+def _bind(side: Happening) -> None:
+    desk, asking = side.desk, side.asking
+    run = [side.picker, desk.language, side.panel]
+    side.picker.input(side.pick, [*run, desk.prefs], [desk.prefs, *side.shown], show_progress="hidden")
+    side.picker.focus(side.head, run[:2], side.shown[:4], show_progress="hidden")
+    side.panel.change(side.head, run[:2], side.shown[:4], show_progress="hidden")
+    side.stop.click(partial(side.press, Run.stop), run, side.shown, show_progress="hidden")
+    side.resume.click(partial(side.press, Run.resume), run, side.shown, show_progress="hidden")
     asking.start.click(
-        start,
-        [desk.prefs, panel, *asking.inputs],
-        [desk.prefs, *shown, asking.line, asking.marked, *asking.boxes, *desk.form.components],
+        side.start,
+        [desk.prefs, side.panel, *asking.inputs],
+        [desk.prefs, *side.shown, asking.line, asking.marked, *asking.boxes, *desk.form.components],
         show_progress="hidden",
     )
-    chat.click(
+    side.chat.click(
         lambda name: [gr.update(selected="chat"), {"run": name, "at": time.time()}],
-        picker,
+        side.picker,
         [desk.tabs, desk.chat_with],
         show_progress="hidden",
     )
-
-    def arrive(language: str, prefs: dict[str, Any]) -> list[Any]:
-        runs = list_runs(desk.workspace)
-        remembered = next((run.name for run in runs if run.name == prefs.get("run")), None)
-        return show(remembered or (runs[0].name if runs else ""), language, 1)
-
-    desk.arrivals.append(Arrival(arrive, shown))
+    desk.retellings.append((side.anew, run, side.shown))
+    desk.arrivals.append(Arrival(side.arrive, side.shown))
 
 
 def _start(desk: Desk, spec: Any) -> tuple[Run | None, list[Problem]]:

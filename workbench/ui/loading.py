@@ -14,7 +14,7 @@ from workbench.models import model_name
 from workbench.problems import Problem, UserError
 from workbench.runs import Run, create, find_run, list_runs
 from workbench.specs import ServeSpec, TrainSpec
-from workbench.text import Locale, Text
+from workbench.text import Locale, Text, verbatim
 from workbench.view import View
 from workbench.wording import duration, phase_words, size
 from workbench.workspace import Workspace
@@ -31,7 +31,6 @@ class Say:
     base_only = Text("Base model only")
     none = Text("Nothing is loaded yet. Choose who answers, then press Load.")
     loaded = Text("loaded")
-    who = Text("{model}")
     who_tuned = Text("{model} with {adapters}")
     memory = Text("{size} of memory")
     ending = Text("Unloading.")
@@ -39,7 +38,6 @@ class Say:
         "The model is no longer loaded: its process ended by itself, perhaps for want of memory. Press Load to load it "
         "again."
     )
-    failed = Text("Not loaded.")
     detail = Text("What the process printed last")
     nothing_learned = Text(
         "The run '{name}' has saved no weights yet. Accepted: a run with a checkpoint. Choose another."
@@ -197,13 +195,12 @@ def _ready(now: Standing, locale: Locale) -> str:
     spec = _spec(now)
     model = model_name(spec.model.model_name_or_path) if spec else ""
     adapters = ", ".join(now.models[1:])
-    who = Say.who_tuned(model=model, adapters=adapters) if adapters else Say.who(model=model)
+    who = Say.who_tuned(model=model, adapters=adapters) if adapters else verbatim(model)
     used = memory_bytes(now)
     told = locale(Say.memory(size=size(used))) if used else ""
-    notes = "".join(
-        f'<p class="{"warning" if note.level == "warning" else "quiet"}">{_said(locale, note.message)}</p>'
-        for note in now.view.notes
-    )
+    quiet = " ".join(_said(locale, note.message) for note in now.view.notes if note.level == "info")
+    warned = [_said(locale, note.message) for note in now.view.notes if note.level == "warning"]
+    notes = f'<p class="quiet">{quiet}</p>' + "".join(f'<p class="warning">{text}</p>' for text in warned)
     return (
         f'<div class="head"><span class="chip finished" role="status">{_said(locale, Say.loaded)}</span>'
         f'<span class="name">{_said(locale, who)}</span><span class="time">{html.escape(told)}</span></div>{notes}'

@@ -35,7 +35,7 @@ def bind_loading(room: Room) -> None:
     shared = [form.fields[key] for key in SHARED]
     beside = [key for key in OF_THE_FORM if key in form.fields]
     inputs = [room.seat, desk.language, room.compare, room.who, *shared, *(form.fields[key] for key in beside)]
-    outputs = [*room.standing_outputs, *room.engine.components]
+    outputs = [*room.standing_outputs, *room.engine.components, room.notice]
 
     def load(seat: str, language: str, compare: bool, who: str, *values: Any) -> Iterator[dict[Any, Any]]:
         count = len(SHARED)
@@ -125,6 +125,7 @@ def _loading(
     yield {
         room.status: ending(locale) if seat else "",
         room.load: gr.update(interactive=False),
+        room.notice: "",
         **dict(zip(fields.values(), updates, strict=True)),
     }
     now = stands(desk.workspace, seat)

@@ -55,6 +55,8 @@ def build(workspace: Workspace, language: str) -> gr.Blocks:
             desk.tabs = tabbed
             for name, module in order:
                 _tab(desk, name, module)
+        for state in desk.memories:
+            state.render()
         _arrive(desk, page)
         spoken = picker.input(
             _speak(desk),

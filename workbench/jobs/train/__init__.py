@@ -150,7 +150,7 @@ def _arguments(spec: TrainSpec, desk: Desk, steps: int, precision: str, validati
         "bf16": precision == "bf16" and where == "cuda",
         "fp16": precision == "fp16",
         "use_cpu": where == "cpu",
-        "gradient_checkpointing": spec.memory.gradient_checkpointing,
+        "activation_checkpointing": spec.memory.gradient_checkpointing,
         "logging_steps": saving.logging_steps,
         "logging_nan_inf_filter": False,
         "eval_strategy": "steps" if validating else "no",

@@ -161,6 +161,7 @@ function chart() {
   const legend = node("ul", "legend");
   if (tab === "loss") for (const [curve, , kind, word] of LINES.loss)
     if (curves[curve].steps.length) legend.append(node("li", kind, view.words[word]));
+  legend.append(node("li", "hint", view.words.drag));
   box.append(plot(), legend);
   return box;
 }

@@ -1,0 +1,115 @@
+"""What a spec would do: rows, steps, every problem at once, and what is unwise."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.bad_inputs import GOOD
+from workbench.plans import every, plan, read_samples, total_steps, validation_rows
+from workbench.problems import UserError
+from workbench.specs import TrainSpec, read_flat
+from workbench.workspace import Workspace
+
+
+def spec(**more: Any) -> TrainSpec:
+    return read_flat(TrainSpec, {**GOOD, "val_size": 0, **more}).unwrap()
+
+
+@pytest.mark.parametrize(
+    ("rows", "batch", "accumulation", "epochs", "most", "steps"),
+    [
+        (20, 4, 2, 3, None, 9),
+        (16, 4, 2, 3, None, 6),
+        (17, 4, 2, 1, None, 3),
+        (1, 4, 2, 1, None, 1),
+        (20, 4, 2, 0.5, None, 2),
+        (20, 4, 2, 0.01, None, 1),
+        (20, 1, 1, 2, None, 40),
+        (20, 100, 8, 2.5, None, 3),
+        (20, 4, 2, 3, 7, 7),
+        (20, 4, 2, 3, 1000, 1000),
+    ],
+)
+def test_steps(rows: int, batch: int, accumulation: int, epochs: float, most: int | None, steps: int) -> None:
+    asked = spec(
+        per_device_train_batch_size=batch,
+        gradient_accumulation_steps=accumulation,
+        num_train_epochs=epochs,
+        max_steps=most,
+    )
+    assert total_steps(asked, rows) == steps
+
+
+@pytest.mark.parametrize(
+    ("val_size", "rows", "held"),
+    [(0, 20, 0), (0.05, 20, 1), (0.01, 20, 1), (0.5, 21, 10), (1, 20, 1), (5, 20, 5), (0.999, 20, 20)],
+)
+def test_rows_held_out(val_size: float, rows: int, held: int) -> None:
+    assert validation_rows(val_size, rows) == held
+
+
+def test_every_so_many_steps() -> None:
+    assert [every(None, steps, 8) for steps in (1, 8, 9, 100)] == [1, 1, 2, 13]
+    assert every(7, 100, 8) == 7
+
+
+def test_a_good_spec_is_planned(workspace: Workspace) -> None:
+    planned = plan(workspace, spec(val_size=0.1, num_train_epochs=50))
+    assert planned.problems == ()
+    assert (planned.rows, planned.validation_rows, planned.excluded, planned.steps) == (18, 2, 0, 150)
+    assert planned.warnings == []
+    assert list(workspace.saves.iterdir()) == [], "planning leaves nothing behind"
+
+
+def test_a_handful_of_steps_is_told_with_advice_that_helps(workspace: Workspace) -> None:
+    planned = plan(workspace, spec(num_train_epochs=1))
+    (warning,) = planned.warnings
+    assert str(warning).startswith("Only 3 steps")
+    epochs = warning.args["epochs"]
+    assert plan(workspace, spec(num_train_epochs=epochs)).warnings == []
+
+
+def test_rows_that_are_left_out_are_told(workspace: Workspace) -> None:
+    rows = [{"instruction": "Q", "output": "A"}] * 8 + [{"instruction": "Q", "output": ""}] * 2
+    (workspace.data / "plain.json").write_text(json.dumps(rows), "utf-8")
+    planned = plan(workspace, spec(num_train_epochs=100))
+    assert (planned.rows, planned.excluded) == (8, 2)
+    assert [str(one) for one in planned.warnings] == [
+        "2 of 10 rows are left out. The first: Dataset 'plain', row 9 is left out: No answer: 'output' is empty or missing."
+    ]
+
+
+def test_every_problem_is_found_at_once(workspace: Workspace) -> None:
+    (workspace.saves / "file").write_text("x")
+    planned = plan(
+        workspace,
+        spec(model_name_or_path="models/none", template="qwne", dataset="plian,identity", output_dir="saves/file"),
+    )
+    assert [problem.key for problem in planned.problems] == ["model_name_or_path", "template", "dataset", "output_dir"]
+    assert planned.steps == 0
+
+
+@pytest.mark.parametrize(
+    ("val_size", "words"),
+    [
+        (20, "leaves 0 of 20 rows"),
+        (1000, "leaves 0 of 20 rows"),
+        (0.999, "leaves 0 of 20 rows"),
+        (1.5, "Validation share is 1.5. Accepted: a share below 1, or a whole number of rows."),
+    ],
+)
+def test_a_validation_share_that_can_not_be(val_size: float, words: str, workspace: Workspace) -> None:
+    with pytest.raises(UserError) as caught:
+        read_samples(workspace, spec(val_size=val_size))
+    assert caught.value.problems[0].key == "val_size"
+    assert words in str(caught.value)
+    assert len(read_samples(workspace, spec(val_size=19)).samples) == 20
+
+
+def test_nothing_to_learn_is_a_problem(workspace: Workspace) -> None:
+    (workspace.data / "plain.json").write_text(json.dumps([{"instruction": "Q", "output": ""}]), "utf-8")
+    with pytest.raises(
+        UserError, match="No row of the chosen sets can be learned from. First reason: Dataset 'plain', row 1"
+    ):
+        read_samples(workspace, spec())
