@@ -128,7 +128,7 @@ FILES: tuple[tuple[str, bytes, str], ...] = (
     ),
     ("a key that is no word", b"1: 2\n", "1: Unknown key '1'"),
     ("a wrong type", b"lora_rank: [8]\n", "lora_rank: LoRA rank is '8'. Accepted: a whole number"),
-    ("nothing for a number", b"lora_rank:\n", "lora_rank: LoRA rank is ''. Accepted: a whole number"),
+    ("nothing for a number", b"lora_rank:\n", "lora_rank: LoRA rank is 'nothing'. Accepted: a whole number"),
     ("a date for a number", b"seed: 2026-01-01\n", "seed: Seed is '2026-01-01'."),
     ("a newer version", b"version: 2\nnew_key: 1\n", "version: The spec has version 2."),
     ("another job", b"job: export\n", "job: The spec is for 'export'. Accepted here: 'train'."),

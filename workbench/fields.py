@@ -109,11 +109,11 @@ class Knob:
 
     def invalid(self, given: Any) -> Problem:
         """The problem that ``given`` is not accepted here."""
-        default = Say.nothing() if self.default in (None, "", [], {}) else plain(self.default)
+        example = Say.nothing() if self.default in (None, "", [], {}) else plain(self.default)
+        shown = Say.nothing() if given in ("", None) else plain(given)
         label = Message(f"fields.{self.key}.label", self.ui.label)
-        return Problem(
-            Say.invalid(label=label, given=plain(given), accepted=self.accepted(), example=default), self.key
-        )
+        said = Say.invalid(label=label, given=shown, accepted=self.accepted(), example=example)
+        return Problem(said, self.key)
 
 
 def plain(value: Any) -> str:

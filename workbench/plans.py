@@ -30,7 +30,9 @@ class Say:
         "Validation share is {given}. Accepted: a share below 1, or a whole number of rows. Enter, for example, 0.1 or 100."
     )
     few_steps = Text("Only {steps} steps: too few to change much. Try {epochs} epochs, or fewer rows a step.")
-    few_max_steps = Text("Only {steps} steps: too few to change much. 'Max steps' says so. Raise it, or leave it empty.")
+    few_max_steps = Text(
+        "Only {steps} steps: too few to change much. 'Max steps' says so. Raise it, or leave it empty."
+    )
     busy = Text("Another run is running: {name}. Both will be slower, and memory may not do for both.")
     excluded = Text("{count} of {rows} rows are left out. The first: {reason}")
 

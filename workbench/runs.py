@@ -29,6 +29,7 @@ from workbench.problems import Problem, UserError
 from workbench.specs import SPECS, Reading, Spec, TrainSpec, read_flat, yaml_mapping
 from workbench.text import Text
 from workbench.view import View
+from workbench.wording import STATES
 from workbench.workspace import Workspace, source_folder
 
 LAST_BYTES = 65_536
@@ -179,7 +180,7 @@ class Run:
             time.sleep(DELETED_LOCK_PATIENCE_S)
         state = self.state()
         if state in ("running", "finished"):
-            raise UserError(Say.cannot_resume(given=self.name, state=state))
+            raise UserError(Say.cannot_resume(given=self.name, state=STATES[state]()))
         self._await_end()
         self.start()
 

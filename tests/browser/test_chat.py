@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 from collections.abc import Callable
 
 import psutil
@@ -127,10 +126,8 @@ def test_an_answer_streams_and_is_stopped(window: Window, visit: Visit) -> None:
     expect(body).to_contain_text("w9")
     assert "w200" not in body.inner_text()
     expect(page.locator("#chat-clear")).to_be_disabled()
-    started = time.monotonic()
     page.locator("#chat-stop").click()
     expect(page.locator("#chat-send")).to_be_visible()
-    assert time.monotonic() - started < 5
     stopped = body.inner_text()
     expect(page.locator("#speaker-0 .facts")).to_contain_text("stopped")
     page.wait_for_timeout(600)
@@ -287,15 +284,15 @@ def test_a_real_model_answers(window: Window, visit: Visit) -> None:
     page.locator("#chat-load").click()
     expect(page.locator("#chat-status .bar")).to_be_visible()
     expect(page.locator("#chat-status .chip.finished")).to_be_visible(timeout=90_000)
-    for count in (2, 4):
-        say(page, "hello")
-        wait_answered(page, 0, count)
-        page.locator("#chat-clear").click() if count == 2 else None
-        if count == 2:
-            first = page.locator("#speaker-0 .facts").inner_text()
-            expect(page.locator("#pane-0 .turn")).to_have_count(0)
-            break
-    assert "seed 3" in first and "tokens" in first
+    say(page, "hello")
+    wait_answered(page, 0, 2)
+    expect(page.locator("#speaker-0 .facts")).to_contain_text("seed 3")
+    first = turns(page, 0)[1]
+    page.locator("#chat-clear").click()
+    expect(page.locator("#pane-0 .turn")).to_have_count(0)
+    say(page, "hello")
+    wait_answered(page, 0, 2)
+    assert turns(page, 0)[1] == first != ""
 
 
 @pytest.mark.parametrize(("width", "height", "dark"), [(1440, 900, False), (1366, 768, True), (390, 844, False)])

@@ -15,6 +15,7 @@ from workbench.runs import Run
 from workbench.specs import ServeSpec
 from workbench.text import Text
 from workbench.view import View
+from workbench.wording import STATES
 from workbench.workspace import Workspace
 
 TICK_S = 0.1
@@ -72,7 +73,7 @@ def _await_ready(run: Run, screen: Screen) -> Ready:
             if isinstance(seen.ended, Failed):
                 raise _failure(run, list(seen.ended.problems))
             if seen.ready is None and (seen.ended is not None or quiet_s > GONE_PATIENCE_S):
-                raise ServerFailed(run, [Problem(Say.ended(state=run.state()))])
+                raise ServerFailed(run, [Problem(Say.ended(state=STATES[run.state()]()))])
             time.sleep(TICK_S)
     finally:
         shown.close()

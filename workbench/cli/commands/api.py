@@ -17,6 +17,7 @@ from workbench.problems import Problem
 from workbench.runs import Run
 from workbench.specs import ServeSpec
 from workbench.text import Locale, Message, Text
+from workbench.wording import STATES
 from workbench.workspace import Workspace
 
 PORT = 8000
@@ -83,6 +84,8 @@ def _stay(server: Run, screen: Screen) -> int:
         time.sleep(LOOK_S)
     if state != "stopped":
         ended = server.view().ended
-        raise ServerFailed(server, ended.problems if isinstance(ended, Failed) else [Problem(Say.gone(state=state))])
+        raise ServerFailed(
+            server, ended.problems if isinstance(ended, Failed) else [Problem(Say.gone(state=STATES[state]()))]
+        )
     screen.say(Say.ended())
     return DONE

@@ -1,0 +1,1 @@
+"""Tests that train or load a real model, or that wait."""
