@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -29,90 +30,109 @@ class Say:
     still_loading = Text("The model is still being loaded. Accepted: a loaded one. Send again as soon as it is.")
 
 
-def bind_asking(room: Room) -> None:
-    """Everything of the conversation."""
-    desk, lines = room.desk, Lines()
-    fields = room.sampling.components
-    under = [room.notice, room.box, room.send, room.stop, room.clear]
+@dataclass(frozen=True)
+class Conversing:
+    """What the conversation does: a question is sent, its answers are heard, and then it is finished."""
+
+    room: Room
+    lines: Lines
 
     def send(
-        request: gr.Request, seat: str, language: str, compare: bool, left: Any, right: Any, text: str, *values: Any
+        self,
+        request: gr.Request,
+        seat: str,
+        language: str,
+        compare: bool,
+        left: Any,
+        right: Any,
+        text: str,
+        *values: Any,
     ) -> dict[Any, Any]:
         visitor = str(request.session_hash)
-        if not text.strip() or lines.get(visitor) is not None:
-            return {room.notice: ""}
-        section, updates = _section(room, language, values)
-        now = stands(desk.workspace, seat)
+        if not text.strip() or self.lines.get(visitor) is not None:
+            return {self.room.notice: ""}
+        section, updates = _section(self.room, language, values)
+        now = stands(self.room.desk.workspace, seat)
         problem = _in_the_way(now)
         if section is None or problem is not None:
-            return updates if problem is None else {**updates, **_refused(room, now, language, compare, problem)}
+            return updates if problem is None else {**updates, **_refused(self.room, now, language, compare, problem)}
         chats = [messages_of(pane) for pane in ((left, right) if compare else (left,))]
         seed = secrets.randbelow(SEEDS) if section.sampling_seed is None else section.sampling_seed
         exchange = Exchange(now.url, sides_of(now.models, chats, text.strip()), section, seed)
-        lines.open(visitor, exchange)
-        panes = dict(zip(room.panes, _writing(room, exchange, language), strict=True))
-        return {**updates, **panes, **_buttons(room, answering=True), room.box: ""}
+        self.lines.open(visitor, exchange)
+        panes = dict(zip(self.room.panes, _writing(self.room, exchange, language), strict=True))
+        return {**updates, **panes, **_buttons(self.room, answering=True), self.room.box: ""}
 
-    def hear(request: gr.Request, language: str) -> Iterator[list[Any]]:
-        exchange = lines.get(str(request.session_hash))
+    def hear(self, request: gr.Request, language: str) -> Iterator[list[Any]]:
+        exchange = self.lines.get(str(request.session_hash))
         if exchange is None:
             yield [gr.skip(), gr.skip()]
             return
         try:
             for _ in exchange.follow():
-                yield _writing(room, exchange, language)
+                yield _writing(self.room, exchange, language)
         except GeneratorExit:  # the visitor has left
-            lines.close(str(request.session_hash))
+            self.lines.close(str(request.session_hash))
             raise
 
-    def finish(request: gr.Request, seat: str, language: str, compare: bool, left: Any, right: Any) -> dict[Any, Any]:
-        exchange = lines.close(str(request.session_hash))
+    def finish(
+        self, request: gr.Request, seat: str, language: str, compare: bool, left: Any, right: Any
+    ) -> dict[Any, Any]:
+        exchange = self.lines.close(str(request.session_hash))
         return (
-            _answered(room, exchange, seat, language, compare, (left, right)) if exchange else {room.notice: gr.skip()}
+            _answered(self.room, exchange, seat, language, compare, (left, right))
+            if exchange
+            else {self.room.notice: gr.skip()}
         )
 
-    def clear(language: str) -> dict[Any, Any]:
-        panes = {pane: room.pane(at, [], language) for at, pane in enumerate(room.panes)}
-        return {**panes, room.notice: "", room.kept: {}}
+    def clear(self, language: str) -> dict[Any, Any]:
+        panes = {pane: self.room.pane(at, [], language) for at, pane in enumerate(self.room.panes)}
+        return {**panes, self.room.notice: "", self.room.kept: {}}
 
-    def heed(language: str, marked: Sequence[str], settings: dict[str, Any], *values: Any) -> dict[Any, Any]:
-        _, updates = _section(room, language, values, marked)
-        return {**updates, room.kept_settings: {**settings, "values": room.sampling.flat(values)}}
+    def heed(self, language: str, marked: Sequence[str], settings: dict[str, Any], *values: Any) -> dict[Any, Any]:
+        _, updates = _section(self.room, language, values, marked)
+        return {**updates, self.room.kept_settings: {**settings, "values": self.room.sampling.flat(values)}}
 
-    def fold(settings: dict[str, Any]) -> list[Any]:
+    def fold(self, settings: dict[str, Any]) -> list[Any]:
         opened = not settings.get("open", True)
         return [gr.update(visible=opened), {**settings, "open": opened}]
 
-    def retell(language: str, *panes: Any) -> list[Any]:
-        return [room.pane(at, messages_of(pane), language) for at, pane in enumerate(panes)]
+    def retell(self, language: str, *panes: Any) -> list[Any]:
+        return [self.room.pane(at, messages_of(pane), language) for at, pane in enumerate(panes)]
 
+
+def bind_asking(room: Room) -> None:
+    """Everything of the conversation."""
+    desk, side = room.desk, Conversing(room, Lines())
+    fields = room.sampling.components
+    under = [room.notice, room.box, room.send, room.stop, room.clear]
     quiet: dict[str, Any] = {"show_progress": "hidden"}
     # Only the panes are outputs of what comes word by word: the page draws every output of every turn.
     gr.on(
         [room.box.submit, room.send.click],
-        send,
+        side.send,
         [room.seat, desk.language, room.compare, *room.panes, room.box, *fields],
         [*room.standing_outputs, *room.panes, *fields, room.marked, *under],
         trigger_mode="once",
         **quiet,
-    ).then(hear, desk.language, room.panes, concurrency_limit=MANY, **quiet).then(
-        finish,
+    ).then(side.hear, desk.language, room.panes, concurrency_limit=MANY, **quiet).then(
+        side.finish,
         [room.seat, desk.language, room.compare, *room.panes],
         [*room.standing_outputs, *room.panes, *under, room.kept],
         **quiet,
     )
-    room.stop.click(_stopping(lines), None, None, queue=False, **quiet)
-    room.clear.click(clear, desk.language, [*room.panes, room.notice, room.kept], **quiet)
+    room.stop.click(_stopping(side.lines), None, None, queue=False, **quiet)
+    room.clear.click(side.clear, desk.language, [*room.panes, room.notice, room.kept], **quiet)
     gr.on(
         [field.change for field in fields],
-        heed,
+        side.heed,
         [desk.language, room.marked, room.kept_settings, *fields],
         [*fields, room.marked, room.notice, room.kept_settings],
         trigger_mode="always_last",
         **quiet,
     )
-    desk.retellings.append((retell, [desk.language, *room.panes], room.panes))
-    room.settings.click(fold, room.kept_settings, [room.drawer, room.kept_settings], **quiet)
+    desk.retellings.append((side.retell, [desk.language, *room.panes], room.panes))
+    room.settings.click(side.fold, room.kept_settings, [room.drawer, room.kept_settings], **quiet)
     desk.arrivals.append(Arrival(_welcome(room), [*room.panes, *fields, room.drawer], [room.kept, room.kept_settings]))
 
 

@@ -1,13 +1,15 @@
 """What Load, Unload and the choice of who answers do in Chat, and what a visitor finds on arrival. Knows no server."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from workbench.problems import UserError
 from workbench.ui.chatroom import ENGINE, Room, chooser, engine_fields
-from workbench.ui.desk import Arrival
+from workbench.ui.desk import Arrival, Desk
+from workbench.ui.form import Form
 from workbench.ui.loading import (
     Standing,
     adapter_of,
@@ -29,72 +31,95 @@ OF_THE_FORM = ("model_revision", "trust_remote_code")
 """Fields of a training that a base model needs too; a run brings its own."""
 
 
-def bind_loading(room: Room) -> None:
-    """Everything of the bar above the conversation."""
-    desk, form = room.desk, room.desk.form
-    shared = [form.fields[key] for key in SHARED]
-    beside = [key for key in OF_THE_FORM if key in form.fields]
-    inputs = [room.seat, desk.language, room.compare, room.who, *shared, *(form.fields[key] for key in beside)]
-    outputs = [*room.standing_outputs, *room.engine.components, room.notice]
+@dataclass(frozen=True)
+class Seating:
+    """What the bar above the conversation does."""
 
-    def load(seat: str, language: str, compare: bool, who: str, *values: Any) -> Iterator[dict[Any, Any]]:
+    room: Room
+
+    @property
+    def desk(self) -> Desk:
+        return self.room.desk
+
+    @property
+    def form(self) -> Form:
+        """The training's form, which holds the top bar."""
+        form: Form = self.desk.form
+        return form
+
+    @property
+    def beside(self) -> list[str]:
+        """The fields of a training that a base model needs too, as far as the page shows them."""
+        return [key for key in OF_THE_FORM if key in self.form.fields]
+
+    def load(self, seat: str, language: str, compare: bool, who: str, *values: Any) -> Iterator[dict[Any, Any]]:
         count = len(SHARED)
         chosen = dict(zip(SHARED, values[:count], strict=True))
         if not who:
-            chosen |= dict(zip(beside, values[count : count + len(beside)], strict=True))
-        chosen |= _engine_values(room, values[count + len(beside) :])
-        yield from _loading(room, seat, language, compare, who, chosen)
+            chosen |= dict(zip(self.beside, values[count : count + len(self.beside)], strict=True))
+        chosen |= _engine_values(self.room, values[count + len(self.beside) :])
+        yield from _loading(self.room, seat, language, compare, who, chosen)
 
     def load_wanted(
-        seat: str, language: str, compare: bool, wanted: Mapping[str, Any], *values: Any
+        self, seat: str, language: str, compare: bool, wanted: Mapping[str, Any], *values: Any
     ) -> Iterator[dict[Any, Any]]:
         who = str(wanted.get("run") or "")
         if not who:
             return
-        yield choose(who, language)
-        yield from _loading(room, seat, language, compare, who, _engine_values(room, values))
+        yield self.choose(who, language)
+        yield from _loading(self.room, seat, language, compare, who, _engine_values(self.room, values))
 
-    def choose(who: str, language: str) -> dict[Any, Any]:
+    def choose(self, who: str, language: str) -> dict[Any, Any]:
         """The choice, with the model and the template that it was trained with in the top bar."""
-        locale = desk.locale(language)
-        picked = gr.update(choices=answerers(desk.workspace, locale), value=who)
+        locale = self.desk.locale(language)
+        picked = gr.update(choices=answerers(self.desk.workspace, locale), value=who)
         try:
-            values = trained_with(desk.workspace, who) if who else {}
+            values = trained_with(self.desk.workspace, who) if who else {}
         except UserError as error:
-            return {room.who: picked, room.status: wrong(error.problems, locale)}
-        return {room.who: picked, **{form.fields[key]: values[key] for key in SHARED if key in values}}
+            return {self.room.who: picked, self.room.status: wrong(error.problems, locale)}
+        return {self.room.who: picked, **{self.form.fields[key]: values[key] for key in SHARED if key in values}}
 
-    def unload(seat: str, language: str, compare: bool) -> Iterator[dict[Any, Any]]:
-        yield {room.status: ending(desk.locale(language)), room.unload: gr.update(interactive=False)}
-        yield _ended(room, stands(desk.workspace, seat), language, compare)
+    def unload(self, seat: str, language: str, compare: bool) -> Iterator[dict[Any, Any]]:
+        yield {self.room.status: ending(self.desk.locale(language)), self.room.unload: gr.update(interactive=False)}
+        yield _ended(self.room, stands(self.desk.workspace, seat), language, compare)
 
-    def look(seat: str, language: str, compare: bool) -> dict[Any, Any]:
-        return room.stand(stands(desk.workspace, seat), language, compare)
+    def look(self, seat: str, language: str, compare: bool) -> dict[Any, Any]:
+        return self.room.stand(stands(self.desk.workspace, seat), language, compare)
 
-    def compared(seat: str, language: str, compare: bool, settings: Mapping[str, Any]) -> dict[Any, Any]:
-        return {**look(seat, language, compare), room.kept_settings: {**settings, "compare": compare}}
+    def compared(self, seat: str, language: str, compare: bool, settings: Mapping[str, Any]) -> dict[Any, Any]:
+        return {**self.look(seat, language, compare), self.room.kept_settings: {**settings, "compare": compare}}
 
+
+def bind_loading(room: Room) -> None:
+    """Everything of the bar above the conversation."""
+    side, desk = Seating(room), room.desk
+    shared = [side.form.fields[key] for key in SHARED]
+    beside = [side.form.fields[key] for key in side.beside]
+    inputs = [room.seat, desk.language, room.compare, room.who, *shared, *beside]
+    outputs = [*room.standing_outputs, *room.engine.components, room.notice]
     at_seat = [room.seat, desk.language, room.compare]
     quiet: dict[str, Any] = {"show_progress": "hidden"}
-    room.load.click(load, [*inputs, *room.engine.components], outputs, **quiet)
+    room.load.click(side.load, [*inputs, *room.engine.components], outputs, **quiet)
     desk.chat_with.change(
-        load_wanted,
+        side.load_wanted,
         [*at_seat, desk.chat_with, *room.engine.components],
         [*outputs, room.who, *shared],
         **quiet,
     )
-    room.unload.click(unload, at_seat, room.standing_outputs, **quiet)
-    room.who.input(choose, [room.who, desk.language], [room.who, room.status, *shared], **quiet)
+    room.unload.click(side.unload, at_seat, room.standing_outputs, **quiet)
+    room.who.input(side.choose, [room.who, desk.language], [room.who, room.status, *shared], **quiet)
     room.who.focus(
         lambda language: gr.update(choices=answerers(desk.workspace, desk.locale(language))),
         desk.language,
         room.who,
         **quiet,
     )
-    room.compare.input(compared, [*at_seat, room.kept_settings], [*room.standing_outputs, room.kept_settings], **quiet)
-    room.timer.tick(look, at_seat, room.standing_outputs, **quiet)
-    desk.tabs.select(look, at_seat, room.standing_outputs, **quiet)
-    desk.retellings.append((look, at_seat, room.standing_outputs))
+    room.compare.input(
+        side.compared, [*at_seat, room.kept_settings], [*room.standing_outputs, room.kept_settings], **quiet
+    )
+    room.timer.tick(side.look, at_seat, room.standing_outputs, **quiet)
+    desk.tabs.select(side.look, at_seat, room.standing_outputs, **quiet)
+    desk.retellings.append((side.look, at_seat, room.standing_outputs))
     chooser(room).change(lambda engine: engine_fields(room, engine), chooser(room), room.engine.components, **quiet)
     _welcome(room)
 
