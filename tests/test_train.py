@@ -1,5 +1,6 @@
 """The training job on the tiny model: what it leaves, what moves, what it counts, and that resuming changes nothing."""
 
+import gc
 import json
 import math
 import socket
@@ -8,18 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.conftest import lay_workspace
-from tests.training import Done, as_killed_after, contents, lay_rows, spec_of, trained, work
+from tests.training import SMALL, Done, as_killed_after, contents, lay_rows, spec_of, trained, work
 from workbench.events import Eval, Note, Sample, Saved, Step
+from workbench.fields import plain
 from workbench.jobs import train
 from workbench.problems import UserError
 from workbench.runs import create
+from workbench.specs import TrainSpec, read_flat, read_yaml
 from workbench.view import View
 from workbench.workspace import Workspace
 
-pytestmark = pytest.mark.filterwarnings("default::DeprecationWarning", "default::FutureWarning", "default::UserWarning")
-"""What the libraries say to each other is not ours to mend."""
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # what libraries say to each other
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +73,9 @@ def done(home: Workspace, asked_hosts: list[Any], moved: Moved) -> Done:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "_learn", watched)
-        return trained(home, "never-stopped")
+        finished = trained(home, "never-stopped")
+    gc.freeze()  # each run collects garbage once, and need not look at all that the libraries have imported
+    return finished
 
 
 def of(done: Done, kind: type[Any]) -> list[Any]:
@@ -321,6 +326,20 @@ def test_watching_and_validating_change_nothing(home: Workspace, done: Done) -> 
     other = trained(home, "unwatched", watch_prompts=[], eval_steps=3, save_steps=5, save_total_limit=None)
     assert other.weights() == done.weights()
     assert other.steps() == done.steps()
+
+
+def test_the_same_values_from_a_file_and_from_boxes_are_the_same_run(home: Workspace, done: Done) -> None:
+    """What a person types is text; what a file holds has types; what a terminal is given is either."""
+    filed = read_yaml(TrainSpec, yaml.safe_dump({**SMALL, "output_dir": "filed"})).unwrap()
+    typed = {key: "\n".join(value) if key == "watch_prompts" else plain(value) for key, value in SMALL.items()}
+    boxed = read_flat(TrainSpec, {**typed, "output_dir": "boxed"}).unwrap()
+    runs = [create(home, spec) for spec in (filed, boxed)]
+    first, second = ((run.folder / "spec.yaml").read_text("utf-8") for run in runs)
+    assert first.replace("filed", "boxed") == second
+    assert read_yaml(TrainSpec, first).unwrap().to_yaml() == first
+    other = work(runs[1])
+    assert other.steps() == done.steps()
+    assert other.weights() == done.weights()
 
 
 def test_a_loss_that_runs_away_is_told_and_the_events_stay_readable(home: Workspace) -> None:

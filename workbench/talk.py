@@ -3,6 +3,7 @@
 import ipaddress
 import json
 import socket
+import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -44,10 +45,11 @@ class Ending:
 
 
 class Call:
-    """A question on its way, for another thread: who answers in the server's words, and a way to hang up."""
+    """A question on its way, for other threads: whether it was taken, who answers, and a way to hang up."""
 
     def __init__(self) -> None:
         self.model = ""
+        self.begun = threading.Event()
         self._hung_up = False
         self._line: socket.socket | None = None
 
@@ -61,6 +63,7 @@ class Call:
     def begin(self, response: httpx.Response) -> None:
         """The server has begun to answer."""
         self._line = response.extensions["network_stream"].get_extra_info("socket")
+        self.begun.set()
         if self._hung_up:
             self.hang_up()
 

@@ -67,6 +67,7 @@ def test_a_run_is_watched_reloaded_stopped_and_resumed(window: Window, visit: Vi
     expect(page.locator("#live svg path.strong")).to_be_visible(timeout=60_000)
     page.reload()
     expect(page.locator("#live svg path.strong")).to_be_visible()
+    expect(page.locator("#value-0").locator("textarea, input").first).to_have_value("Aurora")
     other.reload()
     expect(other.locator("#live .chip")).to_have_text("运行中")
     page.locator("#stop").click()

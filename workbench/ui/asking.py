@@ -203,11 +203,11 @@ def value_names(desk: Desk, flat: Mapping[str, Any]) -> list[str]:
 
 
 def box_updates(locale: Locale, names: Sequence[str], values: Mapping[str, Any] | None) -> list[Any]:
-    """A box for each placeholder; ``values`` None leaves what was typed."""
+    """A box for each placeholder; ``values`` None leaves what was typed. A hidden box keeps its text."""
     updates = []
     for number in range(VALUE_BOXES):
         if number >= len(names):
-            updates.append(gr.update(visible=False, value=""))
+            updates.append(gr.update(visible=False))
             continue
         name = names[number]
         known = {"name": Say.name, "author": Say.author}
@@ -240,9 +240,11 @@ def _react(desk: Desk, asking: Asking) -> None:
     def react(language: str, marked: list[str], names: list[str], *values: Any, anew: bool = False) -> list[Any]:
         locale, flat = desk.locale(language), asking.flat(names, values)
         now, filled = value_names(desk, flat), flat["dataset_values"]
+        if None in values[: len(names)]:  # the page is still taking in what a visitor finds
+            now = names
         still = ["dataset_values"] if "dataset_values" in marked else []
         if now != names:
-            boxes = box_updates(locale, now, filled)
+            boxes = box_updates(locale, now, filled if any(filled.values()) else None)
             values = (*(filled.get(name, "") for name in now), *[""] * (VALUE_BOXES - len(now)), *values[VALUE_BOXES:])
         else:
             boxes = box_updates(locale, now, None) if anew else box_marks(locale, now, filled, bool(still))

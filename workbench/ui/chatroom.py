@@ -74,6 +74,9 @@ class Room:
     kept: Any = None
     """What this browser keeps of the conversation."""
     kept_settings: Any = None
+    kept_drawer: Any = None
+    kept_compare: Any = None
+    """Each has one writer: of two that write one state at the same time one is forgotten."""
 
     @property
     def standing_outputs(self) -> list[Any]:
@@ -85,11 +88,10 @@ class Room:
             self.load,
             self.unload,
             self.compare,
-            self.sides[1],
             *self.heads,
         ]
 
-    def stand(self, now: Standing, language: str, compared: bool) -> dict[Any, Any]:
+    def stand(self, now: Standing, language: str) -> dict[Any, Any]:
         """Everything that shows how it stands with the loaded model."""
         locale = self.desk.locale(language)
         alone = now.condition == "ready" and len(now.models) < 2
@@ -104,11 +106,10 @@ class Room:
             ),
             self.unload: gr.update(interactive=now.condition in ("loading", "ready")),
             self.compare: gr.update(
-                value=compared and not alone,
                 interactive=not alone,
                 info=locale(Say.compare_alone if alone else Say.compare_help),
+                **({"value": False} if alone else {}),
             ),
-            self.sides[1]: gr.update(visible=compared and not alone),
             **{head: head_line(name) for head, name in zip(self.heads, names, strict=True)},
         }
 
@@ -141,6 +142,7 @@ def furnish(desk: Desk) -> Room:
     room = Room(desk, Form(desk, SamplingSpec), Form(desk, ServeSpec))
     room.seat, room.marked = gr.State(""), gr.State([])
     room.kept, room.kept_settings = desk.remember("chat"), desk.remember("chat-settings")
+    room.kept_drawer, room.kept_compare = desk.remember("chat-drawer"), desk.remember("chat-compare")
     room.timer = gr.Timer(TICK_S, active=False)
     with gr.Row(elem_id="chat", equal_height=False):
         with gr.Column(scale=1, min_width=300, elem_id="chat-main"):

@@ -17,6 +17,8 @@ KEY_VARIABLE = "API_KEY"
 """A server that was started with it asks for that key."""
 PAUSE_S = 0.1
 """Between two looks at an answer: what comes meanwhile is shown at once, and a page is not sent every word alone."""
+TURN_S = 0.5
+"""So long the next side waits until the one before it was heard: who answers one after another answers in this order."""
 Chat = Sequence[Mapping[str, str]]
 
 
@@ -84,6 +86,7 @@ class Exchange:
         try:
             for side in self.sides:
                 threading.Thread(target=self._read, args=(side, sampling, key), daemon=True).start()
+                side.call.begun.wait(TURN_S)
             while not self._stopped and not all(side.done for side in self.sides):
                 self._news.wait()
                 self._news.clear()

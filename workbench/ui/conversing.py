@@ -55,7 +55,7 @@ class Conversing:
         now = stands(self.room.desk.workspace, seat)
         problem = _in_the_way(now)
         if section is None or problem is not None:
-            return updates if problem is None else {**updates, **_refused(self.room, now, language, compare, problem)}
+            return updates if problem is None else {**updates, **_refused(self.room, now, language, problem)}
         chats = [messages_of(pane) for pane in ((left, right) if compare else (left,))]
         seed = secrets.randbelow(SEEDS) if section.sampling_seed is None else section.sampling_seed
         exchange = Exchange(now.url, sides_of(now.models, chats, text.strip()), section, seed)
@@ -75,27 +75,24 @@ class Conversing:
             self.lines.close(str(request.session_hash))
             raise
 
-    def finish(
-        self, request: gr.Request, seat: str, language: str, compare: bool, left: Any, right: Any
-    ) -> dict[Any, Any]:
+    def finish(self, request: gr.Request, seat: str, language: str, left: Any, right: Any) -> dict[Any, Any]:
         exchange = self.lines.close(str(request.session_hash))
         return (
-            _answered(self.room, exchange, seat, language, compare, (left, right))
-            if exchange
-            else {self.room.notice: gr.skip()}
+            _answered(self.room, exchange, seat, language, (left, right)) if exchange else {self.room.notice: gr.skip()}
         )
 
     def clear(self, language: str) -> dict[Any, Any]:
         panes = {pane: self.room.pane(at, [], language) for at, pane in enumerate(self.room.panes)}
         return {**panes, self.room.notice: "", self.room.kept: {}}
 
-    def heed(self, language: str, marked: Sequence[str], settings: dict[str, Any], *values: Any) -> dict[Any, Any]:
+    def heed(self, language: str, marked: Sequence[str], *values: Any) -> dict[Any, Any]:
         _, updates = _section(self.room, language, values, marked)
-        return {**updates, self.room.kept_settings: {**settings, "values": self.room.sampling.flat(values)}}
+        del updates[self.room.notice]  # it tells of the last question, not of what is typed for the next one
+        return {**updates, self.room.kept_settings: self.room.sampling.flat(values)}
 
-    def fold(self, settings: dict[str, Any]) -> list[Any]:
-        opened = not settings.get("open", True)
-        return [gr.update(visible=opened), {**settings, "open": opened}]
+    def fold(self, drawer: dict[str, Any]) -> list[Any]:
+        opened = not drawer.get("open", True)
+        return [gr.update(visible=opened), {"open": opened}]
 
     def retell(self, language: str, *panes: Any) -> list[Any]:
         return [self.room.pane(at, messages_of(pane), language) for at, pane in enumerate(panes)]
@@ -117,7 +114,7 @@ def bind_asking(room: Room) -> None:
         **quiet,
     ).then(side.hear, desk.language, room.panes, concurrency_limit=MANY, **quiet).then(
         side.finish,
-        [room.seat, desk.language, room.compare, *room.panes],
+        [room.seat, desk.language, *room.panes],
         [*room.standing_outputs, *room.panes, *under, room.kept],
         **quiet,
     )
@@ -126,14 +123,15 @@ def bind_asking(room: Room) -> None:
     gr.on(
         [field.change for field in fields],
         side.heed,
-        [desk.language, room.marked, room.kept_settings, *fields],
-        [*fields, room.marked, room.notice, room.kept_settings],
+        [desk.language, room.marked, *fields],
+        [*fields, room.marked, room.kept_settings],
         trigger_mode="always_last",
         **quiet,
     )
     desk.retellings.append((side.retell, [desk.language, *room.panes], room.panes))
-    room.settings.click(side.fold, room.kept_settings, [room.drawer, room.kept_settings], **quiet)
-    desk.arrivals.append(Arrival(_welcome(room), [*room.panes, *fields, room.drawer], [room.kept, room.kept_settings]))
+    room.settings.click(side.fold, room.kept_drawer, [room.drawer, room.kept_drawer], **quiet)
+    kept = [room.kept, room.kept_settings, room.kept_drawer]
+    desk.arrivals.append(Arrival(_welcome(room), [*room.panes, *fields, room.drawer], kept))
 
 
 def _stopping(lines: Lines) -> Any:
@@ -173,9 +171,9 @@ def _in_the_way(now: Standing) -> Problem | None:
     return Problem(Say.not_loaded())
 
 
-def _refused(room: Room, now: Standing, language: str, compared: bool, problem: Problem) -> dict[Any, Any]:
+def _refused(room: Room, now: Standing, language: str, problem: Problem) -> dict[Any, Any]:
     """Why there is no answer; a model that is gone is no longer shown as loaded."""
-    shown = room.stand(Standing() if now.condition == "lost" else now, language, compared)
+    shown = room.stand(Standing() if now.condition == "lost" else now, language)
     return {**shown, room.notice: wrong([problem], room.desk.locale(language))}
 
 
@@ -196,9 +194,7 @@ def _writing(room: Room, exchange: Exchange, language: str) -> list[Any]:
     return shown
 
 
-def _answered(
-    room: Room, exchange: Exchange, seat: str, language: str, compared: bool, panes: Sequence[Any]
-) -> dict[Any, Any]:
+def _answered(room: Room, exchange: Exchange, seat: str, language: str, panes: Sequence[Any]) -> dict[Any, Any]:
     """The panes once all has been said, and what went wrong; a question without any answer stands in its box again."""
     locale = room.desk.locale(language)
     histories = [messages_of(pane) for pane in panes]
@@ -207,7 +203,7 @@ def _answered(
     if problems:
         now = stands(room.desk.workspace, seat)
         gone = _in_the_way(now)
-        shown |= _refused(room, now, language, compared, gone) if gone else {room.notice: wrong(problems[:1], locale)}
+        shown |= _refused(room, now, language, gone) if gone else {room.notice: wrong(problems[:1], locale)}
     for at, side in enumerate(exchange.sides):
         histories[at] = side.history()
         shown[room.panes[at]] = room.pane(at, histories[at], language)
@@ -222,14 +218,18 @@ def _welcome(room: Room) -> Any:
     """A visitor finds conversation and settings as they were left."""
 
     def arrive(
-        language: str, prefs: Mapping[str, Any], kept: Mapping[str, Any], settings: Mapping[str, Any]
+        language: str,
+        prefs: Mapping[str, Any],
+        kept: Mapping[str, Any],
+        settings: Mapping[str, Any],
+        drawer: Mapping[str, Any],
     ) -> list[Any]:
         chats = [*(kept.get("chats") or []), [], []]
         panes = [room.pane(at, messages_of({"messages": chats[at]}), language) for at in range(len(room.panes))]
         return [
             *panes,
-            *room.sampling.fill(settings.get("values") or {}),
-            gr.update(visible=settings.get("open", True)),
+            *room.sampling.fill(settings),
+            gr.update(visible=drawer.get("open", True)),
         ]
 
     return arrive

@@ -91,7 +91,7 @@ def shown(knob: Knob, value: Any) -> Any:
     if knob.ui.widget in ("dataset", "adapter"):
         return list(value or [])
     if knob.ui.widget == "lines":
-        return "\n".join(value or [])
+        return value if isinstance(value, str) else "\n".join(value or [])
     return plain(value)
 
 

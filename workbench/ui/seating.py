@@ -52,22 +52,22 @@ class Seating:
         """The fields of a training that a base model needs too, as far as the page shows them."""
         return [key for key in OF_THE_FORM if key in self.form.fields]
 
-    def load(self, seat: str, language: str, compare: bool, who: str, *values: Any) -> Iterator[dict[Any, Any]]:
+    def load(self, seat: str, language: str, who: str, *values: Any) -> Iterator[dict[Any, Any]]:
         count = len(SHARED)
         chosen = dict(zip(SHARED, values[:count], strict=True))
         if not who:
             chosen |= dict(zip(self.beside, values[count : count + len(self.beside)], strict=True))
         chosen |= _engine_values(self.room, values[count + len(self.beside) :])
-        yield from _loading(self.room, seat, language, compare, who, chosen)
+        yield from _growing(_loading(self.room, seat, language, who, chosen))
 
     def load_wanted(
-        self, seat: str, language: str, compare: bool, wanted: Mapping[str, Any], *values: Any
+        self, seat: str, language: str, wanted: Mapping[str, Any], *values: Any
     ) -> Iterator[dict[Any, Any]]:
         who = str(wanted.get("run") or "")
         if not who:
             return
-        yield self.choose(who, language)
-        yield from _loading(self.room, seat, language, compare, who, _engine_values(self.room, values))
+        chosen, engine = self.choose(who, language), _engine_values(self.room, values)
+        yield from _growing(_loading(self.room, seat, language, who, engine), chosen)
 
     def choose(self, who: str, language: str) -> dict[Any, Any]:
         """The choice, with the model and the template that it was trained with in the top bar."""
@@ -79,15 +79,22 @@ class Seating:
             return {self.room.who: picked, self.room.status: wrong(error.problems, locale)}
         return {self.room.who: picked, **{self.form.fields[key]: values[key] for key in SHARED if key in values}}
 
-    def unload(self, seat: str, language: str, compare: bool) -> Iterator[dict[Any, Any]]:
+    def unload(self, seat: str, language: str) -> Iterator[dict[Any, Any]]:
         yield {self.room.status: ending(self.desk.locale(language)), self.room.unload: gr.update(interactive=False)}
-        yield _ended(self.room, stands(self.desk.workspace, seat), language, compare)
+        yield _ended(self.room, stands(self.desk.workspace, seat), language)
 
-    def look(self, seat: str, language: str, compare: bool) -> dict[Any, Any]:
-        return self.room.stand(stands(self.desk.workspace, seat), language, compare)
+    def look(self, seat: str, language: str) -> dict[Any, Any]:
+        """How it stands now."""
+        return self.room.stand(stands(self.desk.workspace, seat), language)
 
-    def compared(self, seat: str, language: str, compare: bool, settings: Mapping[str, Any]) -> dict[Any, Any]:
-        return {**self.look(seat, language, compare), self.room.kept_settings: {**settings, "compare": compare}}
+    def glance(self, seat: str, language: str) -> dict[Any, Any]:
+        """The same; what stands above the panes stays while the same server answers, since it told more than its name."""
+        now = stands(self.desk.workspace, seat)
+        kept = self.room.heads if seat and now.name == seat else []
+        return {one: update for one, update in self.room.stand(now, language).items() if one not in kept}
+
+    def refresh(self, language: str) -> Any:
+        return gr.update(choices=answerers(self.desk.workspace, self.desk.locale(language)))
 
 
 def bind_loading(room: Room) -> None:
@@ -95,33 +102,30 @@ def bind_loading(room: Room) -> None:
     side, desk = Seating(room), room.desk
     shared = [side.form.fields[key] for key in SHARED]
     beside = [side.form.fields[key] for key in side.beside]
-    inputs = [room.seat, desk.language, room.compare, room.who, *shared, *beside]
-    outputs = [*room.standing_outputs, *room.engine.components, room.notice]
-    at_seat = [room.seat, desk.language, room.compare]
+    at_seat, shown, engine = [room.seat, desk.language], room.standing_outputs, room.engine.components
+    loading = [*shown, *engine, room.notice]
     quiet: dict[str, Any] = {"show_progress": "hidden"}
-    room.load.click(side.load, [*inputs, *room.engine.components], outputs, **quiet)
-    desk.chat_with.change(
-        side.load_wanted,
-        [*at_seat, desk.chat_with, *room.engine.components],
-        [*outputs, room.who, *shared],
-        **quiet,
-    )
-    room.unload.click(side.unload, at_seat, room.standing_outputs, **quiet)
+    room.load.click(side.load, [*at_seat, room.who, *shared, *beside, *engine], loading, **quiet)
+    wanted = [*at_seat, desk.chat_with, *engine]
+    desk.chat_with.change(side.load_wanted, wanted, [*loading, room.who, *shared], **quiet)
+    room.unload.click(side.unload, at_seat, shown, **quiet)
     room.who.input(side.choose, [room.who, desk.language], [room.who, room.status, *shared], **quiet)
-    room.who.focus(
-        lambda language: gr.update(choices=answerers(desk.workspace, desk.locale(language))),
-        desk.language,
-        room.who,
-        **quiet,
-    )
-    room.compare.input(
-        side.compared, [*at_seat, room.kept_settings], [*room.standing_outputs, room.kept_settings], **quiet
-    )
-    room.timer.tick(side.look, at_seat, room.standing_outputs, **quiet)
-    desk.tabs.select(side.look, at_seat, room.standing_outputs, **quiet)
-    desk.retellings.append((side.look, at_seat, room.standing_outputs))
-    chooser(room).change(lambda engine: engine_fields(room, engine), chooser(room), room.engine.components, **quiet)
+    room.who.focus(side.refresh, desk.language, room.who, **quiet)
+    room.compare.change(lambda on: gr.update(visible=on), room.compare, room.sides[1], **quiet)
+    room.compare.input(lambda on: {"on": on}, room.compare, room.kept_compare, **quiet)
+    room.timer.tick(side.look, at_seat, shown, **quiet)
+    desk.tabs.select(side.glance, at_seat, shown, **quiet)
+    desk.retellings.append((side.glance, at_seat, shown))
+    chooser(room).change(lambda chosen: engine_fields(room, chosen), chooser(room), engine, **quiet)
     _welcome(room)
+
+
+def _growing(turns: Iterator[dict[Any, Any]], shown: Mapping[Any, Any] | None = None) -> Iterator[dict[Any, Any]]:
+    """The turns, each with all that was shown before it: of turns in quick succession a page may draw only the last."""
+    all_shown = dict(shown or {})
+    for turn in turns:
+        all_shown |= turn
+        yield dict(all_shown)
 
 
 def _engine_values(room: Room, values: Sequence[Any]) -> dict[str, Any]:
@@ -134,9 +138,7 @@ def _engine_values(room: Room, values: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-def _loading(
-    room: Room, seat: str, language: str, compare: bool, who: str, chosen: Mapping[str, Any]
-) -> Iterator[dict[Any, Any]]:
+def _loading(room: Room, seat: str, language: str, who: str, chosen: Mapping[str, Any]) -> Iterator[dict[Any, Any]]:
     """Check, end what was loaded, begin to load; the timer then tells how it goes on."""
     desk, locale = room.desk, room.desk.locale(language)
     fields = room.engine.fields
@@ -159,31 +161,34 @@ def _loading(
             end(now.run)
         run = begin(desk.workspace, spec)
     except UserError as error:
-        yield {**room.stand(stands(desk.workspace, ""), language, compare), room.status: wrong(error.problems, locale)}
+        yield {**room.stand(stands(desk.workspace, ""), language), room.status: wrong(error.problems, locale)}
         return
-    yield room.stand(standing(run), language, compare)
+    yield room.stand(standing(run), language)
 
 
-def _ended(room: Room, now: Standing, language: str, compare: bool) -> dict[Any, Any]:
+def _ended(room: Room, now: Standing, language: str) -> dict[Any, Any]:
     """What is shown once the server has been ended, or why it could not be."""
     try:
         if now.run is not None:
             end(now.run)
     except UserError as error:
         locale = room.desk.locale(language)
-        return {**room.stand(now, language, compare), room.status: wrong(error.problems, locale)}
-    return room.stand(Standing(), language, compare)
+        return {**room.stand(now, language), room.status: wrong(error.problems, locale)}
+    return room.stand(Standing(), language)
 
 
 def _welcome(room: Room) -> None:
     """A visitor finds the model that is loaded, whoever loaded it, or is told that there is none."""
 
-    def arrive(language: str, prefs: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Any]:
+    def arrive(language: str, prefs: Mapping[str, Any], compare: Mapping[str, Any]) -> list[Any]:
         now = stands(room.desk.workspace, "")
         known = answerers(room.desk.workspace, room.desk.locale(language))
-        adapter = adapter_of(now)
-        loaded = adapter if adapter in {value for _, value in known} else ""
-        updates = room.stand(now, language, bool(settings.get("compare")))
-        return [gr.update(choices=known, value=loaded), *(updates[one] for one in room.standing_outputs)]
+        adapter, shown = adapter_of(now), room.stand(now, language)
+        compared = bool(compare.get("on")) and (now.condition != "ready" or len(now.models) > 1)
+        shown[room.compare] = {**shown[room.compare], "value": compared}
+        shown[room.sides[1]] = gr.update(visible=compared)
+        shown[room.who] = gr.update(choices=known, value=adapter if adapter in {value for _, value in known} else "")
+        return [shown[one] for one in outputs]
 
-    room.desk.arrivals.append(Arrival(arrive, [room.who, *room.standing_outputs], [room.kept_settings]))
+    outputs = [*room.standing_outputs, room.sides[1], room.who]
+    room.desk.arrivals.append(Arrival(arrive, outputs, [room.kept_compare]))

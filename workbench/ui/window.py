@@ -134,6 +134,7 @@ def open_window(
         prevent_thread_lock=True,
         show_error=True,
         footer_links=[],
+        run_history=False,
         ssr_mode=False,
         enable_monitoring=False,
         theme=theme(),

@@ -21,7 +21,7 @@ UNREADABLE = (OSError, ValueError, RuntimeError, EOFError, KeyError, TypeError, 
 
 class Say:
     disk_full = Text(
-        "The disk is full: {free} MB are free, and a checkpoint could not be written ({reason}). "
+        "The disk is full: {free} MB are free, and a file could not be written ({reason}). "
         "Everything saved before is whole. Free some space, then press Resume."
     )
     damaged = Text(
