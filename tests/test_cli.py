@@ -164,7 +164,9 @@ def test_api_refuses_a_taken_port(tell: Tell) -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
 def test_api_answers_until_it_is_ended_and_leaves_nothing(number: int, code: int, workspace: Workspace) -> None:
-    start = "import sys; from pathlib import Path; from workbench.cli import main; from workbench.workspace import *\n"
+    start = "import signal, sys; from pathlib import Path; from workbench.cli import main; from workbench.workspace import *\n"
+    # A shell's background job, as CI may be, ignores Ctrl-C, and so would every process that it starts.
+    start += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     start += f"sys.exit(main(sys.argv[1:], Workspace(Path({str(workspace.root)!r}))))"
     words = ["api", "infer_backend=echo", "--api_port", "0"]
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}
