@@ -12,7 +12,7 @@ from workbench.cli import main
 from workbench.runs import WORKER_ENVIRONMENT, WORKER_OUTPUT
 from workbench.workspace import Workspace
 
-for name in ("OMP_WAIT_POLICY", "HF_HUB_OFFLINE"):  # as for workers: libraries read them when they are first imported
+for name in ("GOMP_SPINCOUNT", "HF_HUB_OFFLINE"):  # as for workers: libraries read them when they are first imported
     os.environ.setdefault(name, {**WORKER_ENVIRONMENT, **WORKER_OUTPUT}[name])
 
 Tell = Callable[..., tuple[int, str, str]]
