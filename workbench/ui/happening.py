@@ -57,6 +57,11 @@ class Happening:
         locale = self.desk.locale(language)
         return [gr.update(choices=run_choices(self.desk, locale)), *_buttons(_run(self.desk, name), locale)]
 
+    def news(self, name: str | None, language: str, names: list[str], *values: Any) -> list[Any]:
+        """What a change of the run's state changes: the picker, the buttons, and what the line above Start warns of."""
+        checked = self.asking.check(names, values)
+        return [*self.head(name, language), told_line(self.desk.locale(language), checked)]
+
     def anew(self, name: str, language: str, value: dict[str, Any]) -> list[Any]:
         """The same run, told once more."""
         return self.show(name, language, int(value["nudge"]) + 1)
@@ -116,7 +121,7 @@ def _bind(side: Happening) -> None:
     run = [side.picker, desk.language, side.panel]
     side.picker.input(side.pick, [*run, desk.prefs], [desk.prefs, *side.shown], show_progress="hidden")
     side.picker.focus(side.head, run[:2], side.shown[:4], show_progress="hidden")
-    side.panel.change(side.head, run[:2], side.shown[:4], show_progress="hidden")
+    side.panel.change(side.news, [side.picker, *asking.inputs], [*side.shown[:4], asking.line], show_progress="hidden")
     side.stop.click(partial(side.press, Run.stop), run, side.shown, show_progress="hidden")
     side.resume.click(partial(side.press, Run.resume), run, side.shown, show_progress="hidden")
     asking.start.click(
