@@ -1,6 +1,5 @@
 """A client of any server that speaks OpenAI's chat API: ours, or anybody's. Knows no page and no engine."""
 
-import ipaddress
 import json
 import socket
 import threading
@@ -14,6 +13,7 @@ import httpx
 
 from workbench.engines import Sampling
 from workbench.fields import plain
+from workbench.ports import is_loopback
 from workbench.problems import Problem, UserError
 from workbench.text import Message, Text, verbatim
 
@@ -122,14 +122,6 @@ def api_base(url: str) -> str:
     if not right:
         raise UserError(Say.bad_url(given=plain(url)))
     return given if parts.path else f"{given}/v1"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name means this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _fields(sampling: Sampling) -> dict[str, Any]:

@@ -20,7 +20,7 @@ NOT_HERE_YET = {"spec.yaml", "events.jsonl", "worker.log", "training_loss.png", 
 """What a run makes, or stands for a reader's own file."""
 MADE = ("saves/", "models/")
 EXAMPLE_STEMS = {"x", "xx"}
-HOME_PATHS = re.compile(r"/home/\w|/root/|/Users/\w|C:\\Users\\|/work/\w|/tmp/\w")
+HOME_PATHS = re.compile(r"/home/\w|/root/|/Users/\w|C:\\Users\\|/tmp/\w")
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|lorem ipsum)\b")
 MAY_NAME_PATHS = ("tests/",)
 """Tests may speak of the machines of others."""
