@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from workbench import jobs, locks
-from workbench.events import DISK_FULL, Event, EventLog, Failed, Finished, Started, Stopped, last_line
+from workbench.events import DISK_FULL, Event, EventLog, Failed, Finished, Started, Stopped, last_kind, last_line
 from workbench.jobs import UNSAVED, Desk, Job, StopAsked
 from workbench.problems import Problem, UserError
 from workbench.runs import DELETED_LOCK_PATIENCE_S, Run
@@ -33,12 +33,15 @@ class Say:
 
 
 def main(root: Path, name: str) -> int:
-    """Work on one run; 0 when it finished or was stopped, 1 when it failed, 3 when another worker has it."""
+    """Work on one run; 0 when it finished or was stopped, 1 when it failed, 3 when another worker has or had it."""
     workspace = Workspace(root)
     run = Run(workspace, workspace.saves / name)
     lock = _take(run)
     if lock is None:
         print(f"another worker holds {run.name}")
+        return 3
+    if last_kind(run.events) == "finished":
+        print(f"{run.name} has finished: there is nothing left to do")
         return 3
     step = run.saved_step()
     desk = Desk(run, EventLog(run.events), resuming=step > 0 or last_line(run.events)[1] > 0)

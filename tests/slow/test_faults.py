@@ -326,7 +326,7 @@ def test_the_window_is_killed_and_the_lock_is_deleted(home: Workspace, whole: Do
         text=True,
     )
     assert second.returncode == 3, second.stdout + second.stderr
-    assert "another worker holds" in second.stdout
+    assert "another worker holds" in second.stdout or "has finished" in second.stdout
     assert run.wait(PATIENCE_S) == "finished", run.log_tail()
     assert_as_if_never_stopped(run, whole)
     assert len([entry for entry in tail(run.events, 0)[0] if isinstance(entry.event, Started)]) == 1
