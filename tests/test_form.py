@@ -9,19 +9,24 @@ from workbench.specs import TrainSpec, read_flat
 from workbench.ui.asking import told_line
 from workbench.ui.desk import Desk
 from workbench.ui.form import Form, shown
-from workbench.workspace import Workspace
+from workbench.workspace import Workspace, default_workspace
 
 
-@pytest.fixture
-def form(workspace: Workspace) -> Form:
+@pytest.fixture(scope="module")
+def whole() -> Form:
     """A form of every field that a form can show."""
     with gr.Blocks(analytics_enabled=False):
-        desk = Desk(workspace, "en", None, None)
-        made = Form(desk, TrainSpec)
+        made = Form(Desk(default_workspace(), "en", None, None), TrainSpec)
         for key, knob in made.knobs.items():
             if knob.ui.widget != "values":
                 made.field(key)
     return made
+
+
+@pytest.fixture
+def form(whole: Form, workspace: Workspace) -> Form:
+    whole.desk.workspace = workspace
+    return whole
 
 
 def wrong(form: Form, updates: list[dict[str, object]]) -> dict[str, str]:

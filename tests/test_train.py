@@ -22,7 +22,10 @@ from workbench.specs import TrainSpec, read_flat, read_yaml
 from workbench.view import View
 from workbench.workspace import Workspace
 
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # what libraries say to each other
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning"),  # what libraries say to each other
+]
 
 
 @pytest.fixture(scope="module")
