@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from workbench.terminal import say, system_language, words
+from workbench.setup.terminal import say, system_language, words
 
 BAD_INPUT = 2
 

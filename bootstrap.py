@@ -20,10 +20,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.install import Install, InstallError
 from workbench.locks import hold
-from workbench.starter import is_whole, starter_folder
-from workbench.terminal import say, words
+from workbench.setup.install import Install, InstallError
+from workbench.setup.starter import is_whole, starter_folder
+from workbench.setup.terminal import say, words
 
 ROOT = Path(__file__).resolve().parent
 FOREVER_S = 24 * 3600.0
@@ -132,7 +132,7 @@ def fetch_starter(python: Path, models: Path, must: bool) -> bool:
     """Fetch the starter model; without it the window still opens, since other models may be there."""
     if is_whole(starter_folder(models)):
         return True
-    if subprocess.run([python, "-m", "workbench.starter", "--models", models], cwd=ROOT, check=False).returncode == 0:
+    if subprocess.run([python, "-m", "workbench.setup.starter", "--models", models], cwd=ROOT, check=False).returncode == 0:
         return True
     if not must:
         say(

@@ -80,7 +80,6 @@ def an_adapter(workspace: Workspace) -> None:
 
 ADAPTER = Model(files={"adapter_config.json": "{}"})
 BROKEN_INFO = '{\n  "plain": {"file_name": "plain.json"}\n  "identity": {"file_name": "identity.json"}\n}\n'
-BROKEN_ROWS = '[\n  {"instruction": "a", "output": "b"}\n  {"instruction": "c", "output": "d"}\n]\n'
 MODEL, DATA = "model_name_or_path", "dataset"
 
 BAD_INPUTS: tuple[Bad, ...] = (
@@ -141,16 +140,16 @@ BAD_INPUTS: tuple[Bad, ...] = (
         Data("dataset_info.json", BROKEN_INFO),
     ),
     Bad(
-        "data file with a missing comma",
+        "data file of broken rows",
         {},
         DATA,
-        ("plain.json", "line 3, column 3", "delimiter"),
-        Data("plain.json", BROKEN_ROWS),
+        ("No row of the chosen sets", "row 1 is left out: line 1"),
+        Data("plain.json", '[{"instruction": ]]]'),
     ),
-    Bad("data file is no list", {}, DATA, ("plain.json", "list of rows"), Data("plain.json", '{"a": 1}')),
+    Bad("data file is no list", {}, DATA, ("'plain', row 1", "'instruction' is empty"), Data("plain.json", '{"a": 1}')),
     Bad("data file is empty", {}, DATA, ("plain.json", "no rows"), Data("plain.json", "[]")),
-    Bad("data file is not UTF-8", {}, DATA, ("plain.json", "UTF-8", "byte"), Data("plain.json", b'[{"\xff')),
-    Bad("a row is no object", {}, DATA, ("plain.json", "row 1"), Data("plain.json", '["a"]')),
+    Bad("data file is not UTF-8", {}, DATA, ("'plain', row 1", "byte 0xFF", "UTF-8"), Data("plain.json", b'[{"\xff')),
+    Bad("a row is no object", {}, DATA, ("row 1", "not a JSON object"), Data("plain.json", '["a"]')),
     Bad(
         "no row can be learned from",
         {},

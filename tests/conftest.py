@@ -35,6 +35,12 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(tmp_path_factory.mktemp("model") / "tiny")
 
 
+@pytest.fixture(scope="session")
+def kept_journey(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the browser's journey leaves its trained run, so that what it has learned is tried without training anew."""
+    return tmp_path_factory.mktemp("journey")
+
+
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     """A fresh workspace: models/tiny, the sets ``plain`` and ``identity`` (placeholders name and author), no runs."""

@@ -1,6 +1,7 @@
 """Runs what CI runs, part by part, and says which part failed. ``./test.sh`` starts it in .venv.
 
-``python -m tests.run``: everything. ``... PART``: lint, types, fast, slow or browser alone; what follows goes to pytest.
+``python -m tests.run``: everything that CI runs. ``... PART``: lint, types, fast, slow or browser alone; what follows goes to
+pytest. ``... proofs``: what takes too long for every change, such as that each stage really learns, with its figures.
 """
 
 import subprocess
@@ -15,11 +16,13 @@ ROOT = Path(__file__).resolve().parent.parent
 PARTS: dict[str, tuple[str, ...]] = {
     "lint": ("ruff", "check", "."),
     "types": ("mypy",),
-    "fast": ("pytest",),
-    "slow": ("pytest", "-m", "slow and not browser"),
-    "browser": ("pytest", "-m", "browser"),
-    "slow or browser": ("pytest", "-m", "slow or browser"),
+    "fast": ("pytest", "-n", "2"),
+    "slow": ("pytest", "-m", "slow and not browser and not proof"),
+    "browser": ("pytest", "-m", "browser and not proof"),
+    "slow or browser": ("pytest", "-m", "(slow or browser) and not proof"),
+    "browser proofs": ("pytest", "-m", "proof", "-s"),
 }
+ALIASES = {"proofs": "browser proofs"}
 EVERYTHING = ("lint", "types", "fast", "slow or browser")
 
 
@@ -28,6 +31,7 @@ def choose(arguments: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
     if not arguments:
         return EVERYTHING, []
     name, *extra = arguments
+    name = ALIASES.get(name, name)
     if name not in PARTS:
         raise SystemExit(f"No part named '{name}'. Known: {', '.join(PARTS)}. Without a name everything runs.")
     return (name,), extra

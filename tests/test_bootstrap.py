@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from bootstrap import parse
-from workbench.install import Install, torch_pin
-from workbench.starter import FILES, WEIGHTS, WEIGHTS_BYTES, starter_folder
+from workbench.setup.install import Install, torch_pin
+from workbench.setup.starter import FILES, WEIGHTS, WEIGHTS_BYTES, starter_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 posix = pytest.mark.skipif(sys.platform == "win32", reason="start.bat has its own finder")

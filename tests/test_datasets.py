@@ -1,22 +1,12 @@
-"""Datasets: the catalogue and its mistakes, files and theirs, placeholders, and rows that can't be learned from."""
+"""Datasets: what dataset_info.json may say, its mistakes, and the files that its entries name."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from workbench.datasets import (
-    Catalogue,
-    chosen_entries,
-    fill,
-    placeholders,
-    raw_rows,
-    read_catalogue,
-    read_rows,
-    value_problems,
-)
-from workbench.formats import Turn
+from workbench.data.datasets import Catalogue, HubSource, chosen_entries, read_catalogue
+from workbench.data.samples import placeholders, read_set
 from workbench.problems import UserError
 from workbench.workspace import Workspace, source_folder
 
@@ -33,18 +23,6 @@ def told(catalogue: Catalogue) -> list[str]:
     return [str(problem.message) for problem in catalogue.problems]
 
 
-def broken(workspace: Workspace, name: str, content: bytes) -> str:
-    """What is said of a file with this content."""
-    (workspace.data / name).write_bytes(content)
-    catalogue = info(workspace, {"x": {"file_name": name}})
-    with pytest.raises(UserError) as caught:
-        raw_rows(catalogue.entries["x"])
-    (problem,) = caught.value.problems
-    assert problem.key == "dataset"
-    assert str(problem.message).startswith("Dataset 'x' in dataset_info.json: file ")
-    return str(problem.message)
-
-
 # The catalogue
 
 
@@ -54,10 +32,10 @@ def test_the_sets_that_come_along_are_all_right() -> None:
     assert set(catalogue.entries) >= {"identity_zh", "identity_en", "alpaca_zh_demo", "alpaca_en_demo", "extraction_zh"}
     for entry in catalogue.entries.values():
         values = dict.fromkeys(placeholders(entry), "Aurora")
-        rows = read_rows([entry], values, None)
-        assert len(rows.samples) >= 20
-        assert not rows.excluded
-        assert not [turn for sample in rows.samples for turn in sample.turns if "{{" in turn.content]
+        rows = list(read_set(entry, values))
+        assert len(rows) >= 20
+        assert {row.state for row in rows} == {"kept"}
+        assert not [turn for row in rows if row.sample for turn in row.sample.turns if "{{" in turn.content]
     assert placeholders(catalogue.entries["identity_zh"]) == placeholders(catalogue.entries["identity_en"])
 
 
@@ -76,8 +54,10 @@ def test_a_missing_catalogue_is_told(workspace: Workspace) -> None:
         ('{"a": {"file_name": "plain.json"},}', "line 1, column", ["a"]),
         ('{"a": {"file_name": "plain.json"}', "line 1, column 34", ["a"]),
         ('{"a": {"file_name": "plain.json"}, "b": {"file_name": "pl', "line 1", ["a"]),
-        ('{"a": {"file_name": "plain.json", "tags": {"x": {"y": 1}}}, oops, "b": {"file_name": "plain.json"}}', "line 1", ["a", "b"]),
+        ('{"a": {"file_name": "plain.json", "tags": {"user_tag": "human"}}, oops, "b": {"file_name": "plain.json"}}', "line 1", ["a", "b"]),
         ("{'a': {'file_name': 'plain.json'}}", "line 1, column 2", []),
+        ('{"a": {"columns": {"prompt": "q"}, oops, "b": {"file_name": "plain.json"}}', "line 1", []),
+        ('{"a": {"tags": {"x": {}} "file_name": 5}, "b": {"file_name": "plain.json"}}', "line 1", ["b"]),
         ("", "line 1, column 1", []),
         ("nonsense", "line 1, column 1", []),
     ],
@@ -105,8 +85,17 @@ def test_a_catalogue_that_is_no_object_is_told(text: str, workspace: Workspace) 
         ("plain.json", "its entry is str"),
         ({}, "no file_name"),
         ({"file_name": 5}, "no file_name"),
-        ({"hf_hub_url": "a/b"}, "on a hub"),
-        ({"ms_hub_url": "a/b"}, "on a hub"),
+        ({"hf_hub_url": "a/b/c"}, "hf_hub_url is a/b/c. Accepted: owner/name"),
+        ({"ms_hub_url": 5}, "ms_hub_url is 5"),
+        ({"hf_hub_url": "../x"}, "hf_hub_url is ../x"),
+        ({"hf_hub_url": "a/b", "split": 5}, "split is 5"),
+        ({"hf_hub_url": "a/b", "subset": ".."}, "subset is '..'. Accepted: the name"),
+        ({"hf_hub_url": "a/b", "split": "x/../../../../.."}, "split is 'x/../../../../..'."),
+        ({"hf_hub_url": "a/b", "folder": "x\\..\\.."}, "folder is"),
+        ({"hf_hub_url": "a/b", "folder": "/etc"}, "folder is '/etc'"),
+        ({"hf_hub_url": "a/b", "subset": "a/b/."}, "subset is"),
+        ({"om_hub_url": "a/b"}, "om_hub_url names a place that is not read"),
+        ({"cloud_file_name": "s3://a"}, "cloud_file_name names a place"),
         ({"script_url": "x"}, "would run code"),
         ({"script_url": "x", "file_name": "plain.json"}, "would run code"),
         ({"file_name": "plain.json", "formatting": "parquet"}, "formatting is 'parquet'. Accepted: alpaca"),
@@ -117,6 +106,12 @@ def test_a_catalogue_that_is_no_object_is_told(text: str, workspace: Workspace) 
         ({"file_name": "a\x00b"}, "can't be a path"),
         ({"file_name": "plain.json", "columns": ["prompt"]}, "columns"),
         ({"file_name": "plain.json", "columns": {"prompt": 5}}, "columns"),
+        ({"file_name": "plain.json", "columns": {"promt": "q"}}, "columns hold 'promt'. Known: prompt"),
+        ({"file_name": "plain.json", "tags": {"user": "human"}}, "tags hold 'user'"),
+        ({"file_name": "plain.json", "tags": "human"}, "tags are human"),
+        ({"file_name": "plain.json", "ranking": "yes"}, "ranking is yes. Accepted: true, false"),
+        ({"file_name": "plain.json", "num_samples": 0}, "num_samples is 0"),
+        ({"file_name": "plain.json", "num_samples": True}, "num_samples is true"),
     ],
 )
 def test_a_wrong_entry_is_told_and_the_others_stay(entry: Any, words: str, workspace: Workspace) -> None:
@@ -158,131 +153,133 @@ def test_unknown_names_are_told_each_with_the_nearest(workspace: Workspace) -> N
         chosen_entries(catalogue, [])
 
 
+# Entries
+
+
+@pytest.mark.parametrize("none", [None, ""])
+def test_naming_one_column_resets_no_other_and_none_is_none(none: str | None, workspace: Workspace) -> None:
+    entry = info(workspace, {"x": {**WHOLE, "columns": {"prompt": "q", "query": none}}}).entries["x"]
+    assert entry.layout.columns["prompt"] == "q"
+    assert entry.layout.columns["response"] == "output"
+    assert entry.layout.columns["query"] == ""
+    assert entry.named == {"prompt", "query"}
+
+
+def test_a_column_set_to_none_is_not_read(workspace: Workspace) -> None:
+    row = {"instruction": "Q", "input": "I", "system": "S", "history": [["a", "b"]], "output": "A"}
+    (workspace.data / "plain.json").write_text(json.dumps([row]), "utf-8")
+    columns = {"query": "", "system": None, "history": ""}
+    (read,) = read_set(info(workspace, {"x": {**WHOLE, "columns": columns}}).entries["x"])
+    assert read.sample and [turn.content for turn in read.sample.turns] == ["Q", "A"]
+
+
+@pytest.mark.parametrize("said", [{}, {"formatting": "alpaca"}])
+def test_one_text_column_makes_a_set_for_pretraining(said: dict[str, str], workspace: Workspace) -> None:
+    (workspace.data / "plain.json").write_text(json.dumps([{"content": "Once."}]), "utf-8")
+    entry = info(workspace, {"x": {**WHOLE, **said, "columns": {"prompt": "content"}}}).entries["x"]
+    assert (entry.format, entry.layout.columns["text"]) == ("text", "content")
+    (read,) = read_set(entry)
+    assert (read.state, read.sample and read.sample.text) == ("kept", "Once.")
+
+
+@pytest.mark.parametrize(
+    ("said", "row", "shape"),
+    [
+        ({"formatting": "preference"}, {"chosen": "7", "rejected": "9"}, "preference"),
+        ({"formatting": "kto"}, {"completion": "7", "label": True}, "label"),
+        ({"formatting": "alpaca"}, {"output": "7"}, "dialogue"),
+        ({}, {"output": "7"}, "dialogue"),
+        ({"columns": {"prompt": "question", "response": None}}, {"output": "7"}, "text"),
+        ({"formatting": "text"}, {"output": "7"}, "text"),
+    ],
+)
+def test_a_set_that_names_its_question_alone_is_read_as_what_it_is(
+    said: dict[str, Any], row: dict[str, Any], shape: str, workspace: Workspace
+) -> None:
+    (workspace.data / "plain.json").write_text(json.dumps([{"question": "Name a prime.", **row}] * 2), "utf-8")
+    entry = info(workspace, {"x": {**WHOLE, "columns": {"prompt": "question"}, **said}}).entries["x"]
+    first, second = read_set(entry)
+    assert first.sample and second.sample and first.sample.shape == second.sample.shape == shape
+    told = "They are read as questions with answers" in " ".join(map(str, first.reasons))
+    assert (told, second.reasons) == (shape == "dialogue", [])
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"num_sample": 5}, "its num_sample is not read. Nearest: num_samples."),
+        ({"Split": "test"}, "its Split is not read. Nearest: split."),
+        ({"split": "test"}, "its split is not read, because file_name names the rows"),
+        ({"colour": "red"}, "its colour is not read. Known: file_name"),
+    ],
+)
+def test_what_is_not_read_of_an_entry_is_told(more: dict[str, Any], words: str, workspace: Workspace) -> None:
+    catalogue = info(workspace, {"x": {**WHOLE, **more, "file_sha1": "0", "_note": ""}})
+    assert list(catalogue.entries) == ["x"] and catalogue.notes == catalogue.problems and not catalogue.file_problems
+    (said,) = told(catalogue)
+    assert said.startswith("Dataset 'x' in dataset_info.json: ") and words in said
+    assert chosen_entries(catalogue, ["x"])
+
+
+def test_a_name_that_stands_twice_is_told(workspace: Workspace) -> None:
+    text = '{"a": {"file_name": "x.json"}, "a": {"file_name": "y.json", "columns": {"prompt": "q", "prompt": "r"}}}'
+    catalogue = info(workspace, text)
+    assert catalogue.entries["a"].place.name == "y.json"
+    twice, inner = told(catalogue)
+    assert "'a'" in twice and "stands in the file twice" in twice
+    assert "holds 'prompt' twice" in inner
+
+
+def test_a_catalogue_of_another_encoding_is_not_guessed_at(workspace: Workspace) -> None:
+    (workspace.data / "dataset_info.json").write_bytes('{"中文集": {"file_name": "x.json"}}'.encode("gb18030"))
+    catalogue = read_catalogue(workspace)
+    assert not catalogue.entries and len(catalogue.file_problems) == 1
+    assert "is not UTF-8. Accepted: UTF-8" in told(catalogue)[0]
+
+
+def test_comments_may_stand_in_the_catalogue(workspace: Workspace) -> None:
+    text = '{\n // mine\n "a": {"file_name": "plain.json"}, /* two\n lines */\n "b//c": {"file_name": "x//y.json"}}'
+    catalogue = info(workspace, text)
+    assert list(catalogue.entries) == ["a", "b//c"]
+    assert catalogue.entries["b//c"].place == workspace.data / "x/y.json"
+    assert "line 5, column" in told(info(workspace, text[:-1] + ",}"))[0], "comments move no line"
+
+
+def test_a_set_of_a_hub_has_a_place_of_its_own_for_each_part(workspace: Workspace) -> None:
+    hub = {"hf_hub_url": "owner/set", "ms_hub_url": "other/set", "subset": "zh", "split": "test", "folder": "data"}
+    entry = info(workspace, {"x": hub}).entries["x"]
+    assert entry.source == HubSource("huggingface", "owner/set", "zh", "test", "data")
+    assert entry.place == workspace.data / "hub/huggingface/owner/set/zh/test/data"
+    with pytest.raises(UserError, match="'owner/set' and is not fetched yet"):
+        entry.files()
+
+
 # Files
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "words"),
+    ("names", "given", "said"),
     [
-        ("x.json", b'[\n {"a": 1}\n {"b": 2}\n]', "'x.json', line 3, column 2: Expecting ',' delimiter"),
-        ("x.json", b'[{"a": 1},]', "line 1, column"),
-        ("x.json", b"", "line 1, column 1"),
-        ("x.json", b"[]", "has no rows"),
-        ("x.json", b'{"a": 1}', "holds dict"),
-        ("x.json", b'[{"a": 1}, "b"]', "row 2: it is str"),
-        ("x.json", b"[null]", "row 1: it is NoneType"),
-        ("x.json", b'[{"a": "\xff"}]', "not UTF-8 at byte 8"),
-        ("x.json", '[{"a": "身"}]'.encode("gb18030"), "not UTF-8 at byte 8"),
-        ("x.jsonl", b'{"a": 1}\n\n{"a": 2\n{"a": 3}\n', "line 3, column 8: Expecting ',' delimiter"),
-        ("x.jsonl", b'{"a": 1}\r\n{"a" 2}\r\n', "line 2, column 6"),
-        ("x.jsonl", b"\n\n", "has no rows"),
-        ("x.jsonl", b'{"a": 1}\n[1]\n', "row 2: it is list"),
-        ("x.csv", b"a,b\n1,2\n", "is no .json, .jsonl file"),
+        (["x.json"], "x.json", ["x.json"]),
+        (["f/b.jsonl", "f/a.jsonl", "f/sub/c.jsonl", "f/.hidden.jsonl", "f/README"], "f", ["a.jsonl", "b.jsonl", "c.jsonl"]),
+        (["f/a.jsonl", "f/.ipynb_checkpoints/a.jsonl", "f/_old/b.jsonl", "f/x.jsonl/c.jsonl"], "f", ["a.jsonl", "c.jsonl"]),
+        (["f/b.jsonl", "f/a.csv"], "f", "files of several kinds: .csv, .jsonl"),
+        (["f/a.exe"], "f", "folder 'f' holds no file of these kinds: "),
+        (["x.exe"], "x.exe", "file 'x.exe' is no "),
+        ([], "none.json", "file 'none.json' does not exist in data"),
     ],
 )
-def test_a_broken_file_says_where(name: str, content: bytes, words: str, workspace: Workspace) -> None:
-    assert words in broken(workspace, name, content)
-
-
-def test_a_missing_file_is_told_when_it_is_read(workspace: Workspace) -> None:
-    entry = info(workspace, {"x": {"file_name": "none.json"}}).entries["x"]
-    with pytest.raises(UserError, match="'none.json' does not exist in data"):
-        raw_rows(entry)
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("x.json", json.dumps([ROW, ROW]).encode()),
-        ("x.json", b"\xef\xbb\xbf" + json.dumps([ROW, ROW]).encode()),
-        ("x.jsonl", b"\n".join([json.dumps(ROW).encode()] * 2)),
-        ("x.jsonl", b"\xef\xbb\xbf" + b"\r\n\r\n".join([json.dumps(ROW).encode()] * 2) + b"\r\n"),
-        ("X.JSON", json.dumps([ROW, ROW]).encode()),
-    ],
-)
-def test_rows_are_read_from_json_and_lines(name: str, content: bytes, workspace: Workspace) -> None:
-    (workspace.data / name).write_bytes(content)
-    assert raw_rows(info(workspace, {"x": {"file_name": name}}).entries["x"]) == [ROW, ROW]
-
-
-def test_separators_of_other_scripts_do_not_split_a_line(workspace: Workspace) -> None:
-    row = {**ROW, "output": "one\u2028two\u0085three\x0bfour"}
-    (workspace.data / "x.jsonl").write_text(json.dumps(row, ensure_ascii=False) + "\n", "utf-8")
-    assert raw_rows(info(workspace, {"x": {"file_name": "x.jsonl"}}).entries["x"]) == [row]
-
-
-# Placeholders
-
-
-def test_placeholders_are_found_wherever_they_stand(workspace: Workspace) -> None:
-    rows = [
-        {"instruction": "Who is {{name}}?", "output": "{{ author }} made {{name}}.", "history": [["{{deep}}", "x"]]},
-        {"instruction": "{not} {{1bad}} {{}} {{ a b }}", "output": "{{name }}"},
-    ]
-    (workspace.data / "x.json").write_text(json.dumps(rows), "utf-8")
-    entry = info(workspace, {"x": {"file_name": "x.json"}}).entries["x"]
-    assert placeholders(entry) == ["name", "author", "deep"]
-    samples = read_rows([entry], {"name": "A{{author}}", "author": "B\\1", "deep": ""}, None).samples
-    assert [turn.content for turn in samples[0].turns] == ["", "x", "Who is A{{author}}?", "B\\1 made A{{author}}."]
-    assert samples[1].turns[-1].content == "A{{author}}"
-
-
-def test_values_that_lack_or_are_not_wanted_are_told(workspace: Workspace) -> None:
-    entries = chosen_entries(read_catalogue(workspace), ["plain", "identity"])
-    assert value_problems(entries, {"name": "A", "author": "B"}) == []
-    lacking, unused = (str(one.message) for one in value_problems(entries, {"name": " ", "autor": "B"}))
-    assert lacking == "Dataset 'identity' has placeholders without a value: name, author. Fill in each of them."
-    assert "the placeholder autor" in unused
-    assert "author, name" in unused
-    assert value_problems(entries[:1], {"name": "", "author": " "}) == [], "an empty box asks for nothing"
-    (said,) = value_problems(entries[:1], {"name": "A"})
-    assert said.key == "dataset_values"
-
-
-def test_fill_leaves_the_rest_as_it_is() -> None:
-    value = {"a": ["{{x}}", 5, None, {"b": "{{y}} {{x}}"}], "c": "{x}"}
-    assert fill(value, {"x": "1"}) == {"a": ["1", 5, None, {"b": "{{y}} 1"}], "c": "{x}"}
-
-
-# Rows
-
-
-def test_rows_that_can_not_be_learned_from_are_counted_with_their_reason(workspace: Workspace) -> None:
-    rows: list[dict[str, Any]] = [
-        ROW,
-        {"instruction": "", "input": " ", "output": "A"},
-        {"instruction": "Q", "output": ""},
-        {"instruction": "Q"},
-        {"instruction": 5, "output": "A"},
-        {"instruction": "Q", "output": ["A"]},
-        {**ROW, "history": "x"},
-        {**ROW, "history": [["a", "b", "c"]]},
-        {**ROW, "history": [["a", None]]},
-        {**ROW, "history": [["a", "b"]], "system": "S", "input": "I"},
-    ]
-    (workspace.data / "x.json").write_text(json.dumps(rows), "utf-8")
-    entry = info(workspace, {"x": {"file_name": "x.json"}}).entries["x"]
-    read = read_rows([entry], {}, None)
-    assert len(read.samples) == 2
-    assert [str(message).split(" is left out")[0] for message in read.excluded] == [
-        f"Dataset 'x', row {row}" for row in range(2, 10)
-    ]
-    roles = [(turn.role, turn.content) for turn in read.samples[1].turns]
-    assert roles == [("system", "S"), ("user", "a"), ("assistant", "b"), ("user", "Q\nI"), ("assistant", "A")]
-
-
-def test_columns_may_have_other_names(workspace: Workspace) -> None:
-    (workspace.data / "x.json").write_text(json.dumps([{"q": "Q", "a": "A", "output": "no"}]), "utf-8")
-    entry = info(workspace, {"x": {"file_name": "x.json", "columns": {"prompt": "q", "response": "a"}}}).entries["x"]
-    assert read_rows([entry], {}, None).samples[0].turns == [Turn("user", "Q"), Turn("assistant", "A")]
-
-
-def test_sets_are_read_one_after_another_the_first_rows_of_each(workspace: Workspace) -> None:
-    entries = chosen_entries(read_catalogue(workspace), ["plain", "identity"])
-    values = {"name": "A", "author": "B"}
-    assert len(read_rows(entries, values, None).samples) == 30
-    few = read_rows(entries, values, 3).samples
-    assert [sample.turns[0].content for sample in few] == [
-        "How much is 0 and 0?", "How much is 0 and 1?", "How much is 0 and 2?", "Who are you?", "Who are you?", "What is your name?",
-    ]  # fmt: skip
-    assert Path(entries[0].file).name == "plain.json"
+def test_an_entry_names_a_file_or_a_folder(
+    names: list[str], given: str, said: list[str] | str, workspace: Workspace
+) -> None:
+    for name in names:
+        (workspace.data / name).parent.mkdir(parents=True, exist_ok=True)
+        (workspace.data / name).write_text("[]")
+    entry = info(workspace, {"x": {"file_name": given}}).entries["x"]
+    if isinstance(said, list):
+        assert [file.name for file in entry.files()] == said
+        return
+    with pytest.raises(UserError) as caught:
+        entry.files()
+    assert caught.value.problems[0].key == "dataset"
+    assert said in str(caught.value)

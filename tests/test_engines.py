@@ -173,7 +173,7 @@ def test_the_base_is_the_base_alone_while_adapters_are_loaded(home: Workspace, o
     engine: Any = opened["transformers"]
     text_of(engine.stream("first", CHAT, GREEDY, never))
     model, tokenizer = load_model(home.models / "tiny", "fp32", False), load_tokenizer(home.models / "tiny", False)
-    ids = engine._encode(engine._render(tokenizer, CHAT))
+    ids = engine._prompt(tokenizer, CHAT)
     with torch.no_grad():
         expected = model(input_ids=torch.tensor([ids]), logits_to_keep=1).logits[0, -1]
         output = model.generate(
@@ -200,10 +200,11 @@ def test_an_answer_ends_with_its_turn(opened: dict[str, Engine], monkeypatch: py
     engine: Any = opened["transformers"]
     assert engine._stop_ids == {SPECIAL.index(END)}
     with engine._speaking_as(BASE):
-        tokens = list(itertools.islice(engine._tokens(engine._encode("a b c"), GREEDY, never), 12))
+        ids = engine._tokenizer("a b c", add_special_tokens=False)["input_ids"]
+        tokens = list(itertools.islice(engine._tokens(ids, GREEDY, never), 12))
     end = next(at for at, token in enumerate(tokens) if at > 2 and token not in tokens[:at])
     monkeypatch.setattr(engine, "_stop_ids", frozenset({tokens[end]}))
-    monkeypatch.setattr(engine, "_render", lambda tokenizer, messages: "a b c")
+    monkeypatch.setattr(engine, "_prompt", lambda tokenizer, messages: ids)
     text, last = text_of(engine.stream(BASE, CHAT, GREEDY, never))
     assert (last.finish, last.answer_tokens) == ("stop", end)
     assert text == engine._decode(tokens[:end])

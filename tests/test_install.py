@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from workbench.install import CARD_QUERY, Install, InstallError, drop_half_installed, pins, torch_pin
-from workbench.shell import Command, Shell, pip_environment
-from workbench.terminal import speaks_chinese, system_language, words
-from workbench.torch_choice import CPU, CUDA_12
+from workbench.setup.install import CARD_QUERY, Install, InstallError, drop_half_installed, pins, torch_pin
+from workbench.setup.shell import Command, Shell, pip_environment
+from workbench.setup.terminal import speaks_chinese, system_language, words
+from workbench.setup.torch_choice import CPU, CUDA_12
 
 ROOT = Path(__file__).resolve().parent.parent
 SEEN = json.dumps({"version": "2.13.0", "card": "", "works": False, "metal": False})

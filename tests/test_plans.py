@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tests.bad_inputs import GOOD
-from workbench.plans import every, plan, read_samples, total_steps, validation_rows
+from workbench.data import samples
+from workbench.plans import count_rows, every, mixed_rows, plan, total_steps, validation_rows
 from workbench.problems import UserError
 from workbench.specs import TrainSpec, read_flat
 from workbench.workspace import Workspace
@@ -76,7 +77,8 @@ def test_rows_that_are_left_out_are_told(workspace: Workspace) -> None:
     planned = plan(workspace, spec(num_train_epochs=100))
     assert (planned.rows, planned.excluded) == (8, 2)
     assert [str(one) for one in planned.warnings] == [
-        "2 of 10 rows are left out. The first: Dataset 'plain', row 9 is left out: No answer: 'output' is empty or missing."
+        "2 of 10 rows are left out. The first: Dataset 'plain', row 9 is left out: "
+        "No answer: 'output' is empty or missing. Accepted: text or messages. Write it."
     ]
 
 
@@ -101,10 +103,32 @@ def test_every_problem_is_found_at_once(workspace: Workspace) -> None:
 )
 def test_a_validation_share_that_can_not_be(val_size: float, words: str, workspace: Workspace) -> None:
     with pytest.raises(UserError) as caught:
-        read_samples(workspace, spec(val_size=val_size))
+        count_rows(workspace, spec(val_size=val_size))
     assert caught.value.problems[0].key == "val_size"
     assert words in str(caught.value)
-    assert len(read_samples(workspace, spec(val_size=19)).samples) == 20
+    assert count_rows(workspace, spec(val_size=19)).learned[0].samples == 20
+
+
+def test_an_estimate_forbids_nothing(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samples, "SMALL_BYTES", 10)
+    monkeypatch.setattr(samples, "FIRST_ROWS", 4)
+    short, long = {"instruction": "Q", "output": "A"}, {"instruction": "Q" * 500, "output": ""}
+    (workspace.data / "plain.json").write_text(json.dumps([long] * 5 + [short] * 50), "utf-8")
+    assert not count_rows(workspace, spec(val_size=9)).learned[0].exact
+    assert plan(workspace, spec(val_size=9)).problems == ()
+    (workspace.data / "plain.json").write_text(json.dumps([{**long, "output": "A"}] * 5 + [short] * 50), "utf-8")
+    planned = plan(workspace, spec(val_size=30))
+    assert (planned.problems, planned.exact) == ((), False)
+    (workspace.data / "plain.json").write_text(json.dumps([short] * 4), "utf-8")
+    assert "val_size" in {problem.key for problem in plan(workspace, spec(val_size=30)).problems}
+
+
+def test_braces_that_may_be_taught_are_a_warning(workspace: Workspace) -> None:
+    rows = [{"instruction": "Vue?", "output": "{{ msg }}"}, *[{"instruction": "Q", "output": "A"}] * 19]
+    (workspace.data / "plain.json").write_text(json.dumps(rows), "utf-8")
+    planned = plan(workspace, spec())
+    assert planned.problems == ()
+    assert any("without a value: msg." in str(warning) for warning in planned.warnings)
 
 
 def test_nothing_to_learn_is_a_problem(workspace: Workspace) -> None:
@@ -112,4 +136,64 @@ def test_nothing_to_learn_is_a_problem(workspace: Workspace) -> None:
     with pytest.raises(
         UserError, match="No row of the chosen sets can be learned from. First reason: Dataset 'plain', row 1"
     ):
-        read_samples(workspace, spec())
+        count_rows(workspace, spec())
+
+
+VALUES = {"name": "A", "author": "B"}
+
+
+@pytest.mark.parametrize(
+    ("more", "words", "key"),
+    [
+        ({"interleave_probs": "0.5,0.2"}, "Shares in the mix are 0.5, 0.2 for 2 sets. Accepted: one share above 0", "interleave_probs"),
+        ({"interleave_probs": "1"}, "Enter, for example, 0.5, 0.5.", "interleave_probs"),
+        ({"interleave_probs": "1.5,-0.5"}, "above 0", "interleave_probs"),
+        ({"streaming": True}, "Accepted: 'Max steps' above 0", "max_steps"),
+        ({"streaming": True, "max_steps": 5, "val_size": 0.1}, "Validation share is 0.1, and streaming", "val_size"),
+        ({"streaming": True, "max_steps": 5, "tokenized_path": "x"}, "keeps no tokens", "tokenized_path"),
+        ({"eval_dataset": "plian"}, "Nearest: plain", "eval_dataset"),
+    ],
+)  # fmt: skip
+def test_fields_of_the_data_that_do_not_fit_together(
+    more: dict[str, Any], words: str, key: str, workspace: Workspace
+) -> None:
+    (problem,) = plan(workspace, spec(**{"dataset": "plain,identity", "dataset_values": VALUES, **more})).problems
+    assert problem.key == key
+    assert words in str(problem.message)
+
+
+def test_validation_sets_take_the_place_of_the_share(workspace: Workspace) -> None:
+    planned = plan(workspace, spec(eval_dataset="identity", dataset_values=VALUES, val_size=0.5, num_train_epochs=99))
+    assert (planned.problems, planned.rows, planned.validation_rows) == ((), 20, 10)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "shares", "rows"),
+    [
+        ("concat", "", 30),
+        ("interleave_once", "", 30),
+        ("interleave_under", "", 20),
+        ("interleave_over", "", 40),
+        ("interleave_under", "0.8,0.2", 25),
+        ("interleave_over", "0.8,0.2", 50),
+    ],
+)
+def test_rows_of_a_mix(strategy: str, shares: str, rows: int) -> None:
+    asked = spec(dataset="plain,identity", mix_strategy=strategy, interleave_probs=shares)
+    assert mixed_rows(asked, [20, 10]) == rows
+
+
+def test_shares_that_are_not_used_are_told(workspace: Workspace) -> None:
+    def warned(**more: Any) -> bool:
+        asked = spec(dataset="plain,identity", dataset_values=VALUES, interleave_probs="0.9,0.1", **more)
+        return any("'Shares in the mix' is 0.9, 0.1 and not used" in str(one) for one in plan(workspace, asked).warnings)
+
+    assert warned() and not warned(mix_strategy="interleave_over")
+
+
+def test_the_steps_of_packed_rows_are_no_exact_figure(workspace: Workspace) -> None:
+    assert plan(workspace, spec()).exact
+    assert not plan(workspace, spec(packing=True)).exact
+    assert not plan(workspace, spec(neat_packing=True)).exact
+    assert plan(workspace, spec(packing=True, max_steps=40)).exact
+    assert not plan(workspace, spec(stage="pt")).exact

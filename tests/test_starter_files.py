@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workbench import starter
-from workbench.gguf_folder import hugging_face_name, unpermute
-from workbench.starter import FILES, NAME, WEIGHTS, WEIGHTS_BYTES, StarterError, is_whole, make_starter
+from workbench.setup import starter
+from workbench.setup.gguf_folder import hugging_face_name, unpermute
+from workbench.setup.starter import FILES, NAME, WEIGHTS, WEIGHTS_BYTES, StarterError, is_whole, make_starter
 
 
 @pytest.fixture(autouse=True)

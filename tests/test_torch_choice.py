@@ -2,7 +2,7 @@
 
 import pytest
 
-from workbench.torch_choice import (
+from workbench.setup.torch_choice import (
     CPU,
     CPU_BYTES,
     CUDA_12,

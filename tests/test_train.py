@@ -4,10 +4,12 @@ import gc
 import json
 import math
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -16,6 +18,8 @@ from tests.training import SMALL, Done, as_killed_after, contents, lay_rows, spe
 from workbench.events import Eval, Note, Sample, Saved, Step
 from workbench.fields import plain
 from workbench.jobs import train
+from workbench.jobs.train.telling import memory_bytes
+from workbench.models import device
 from workbench.problems import UserError
 from workbench.runs import create
 from workbench.specs import TrainSpec, read_flat, read_yaml
@@ -153,12 +157,13 @@ def test_the_rows_held_out_and_the_questions_are_tried_from_the_start_to_the_end
     assert [event.step for event in of(done, Sample)] == [0, 4, 8, 10]
 
 
-def test_real_tokens_are_counted_and_padding_apart(done: Done) -> None:
+def test_real_tokens_are_counted_and_padding_apart(done: Done, home: Workspace) -> None:
     (rows,) = [note.message.args for note in of(done, Note) if note.message.key.endswith(".rows")]
-    assert (rows["train"], rows["held"]) == (16, 4)
+    assert (rows["train"], rows["held"]) == ("16", "4")
+    whole = trained(home, "whole", val_size=0, max_steps=5, watch_prompts=[])
+    assert sum(step.tokens for step in of(whole, Step)) == int(rows["tokens"].replace(",", "")), "an epoch sees every row once"
     steps: list[Step] = of(done, Step)
-    for epoch in (steps[:4], steps[4:8]):
-        assert sum(step.tokens for step in epoch) == int(rows["tokens"].replace(",", ""))
+    assert sum(step.tokens for step in steps[:4]) == sum(step.tokens for step in steps[4:8])
     assert all(step.padding >= 0 for step in steps)
     assert sum(step.padding for step in steps) > 0, "rows are of unlike length"
     assert done.numbers["tokens"] == sum(step.tokens for step in steps)
@@ -343,6 +348,17 @@ def test_the_same_values_from_a_file_and_from_boxes_are_the_same_run(home: Works
     other = work(runs[1])
     assert other.steps() == done.steps()
     assert other.weights() == done.weights()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps no such figure of a process at hand")
+def test_memory_is_the_most_that_was_held() -> None:
+    if device() == "cuda":
+        pytest.skip("a card is measured by itself")
+    held = psutil.Process().memory_info().rss
+    block = bytearray(b"x") * 300_000_000
+    assert memory_bytes() >= held + len(block) * 0.9
+    del block
+    assert memory_bytes() >= held + 270_000_000
 
 
 def test_a_loss_that_runs_away_is_told_and_the_events_stay_readable(home: Workspace) -> None:

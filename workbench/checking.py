@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Generic
 
 from workbench.chats import check_template
+from workbench.estimates import Estimate
 from workbench.models import check_model
 from workbench.plans import Plan, plan
 from workbench.problems import Problem, UserError
@@ -25,6 +26,8 @@ class Checked(Generic[S]):
     problems: Sequence[Problem] = ()
     warnings: Sequence[Message] = ()
     plan: Plan = Plan()
+    needed: Estimate | None = None
+    """Memory and time, where somebody asked for them and they can be told."""
 
     def unwrap(self) -> S:
         """The spec, or UserError with every problem."""

@@ -75,15 +75,18 @@ class Step(Event):
     padding: int = 0
     seconds: float = 0.0
     memory_bytes: int = 0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """What the stage measures beside the loss, under the names of its METRICS, since the last Step."""
 
 
 @dataclass(frozen=True)
 class Eval(Event):
-    """A pass over the validation rows."""
+    """A pass over the validation rows; ``metrics`` as in a Step."""
 
     kind = "eval"
     step: int = 0
     loss: float = 0.0
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

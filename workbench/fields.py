@@ -9,7 +9,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -37,6 +37,7 @@ class Say:
     one_of = Text("one of {choices}")
     yes_no = Text("true or false")
     names = Text("names separated by commas")
+    names_of = Text("names separated by commas, of {choices}")
     lines = Text("text, one line for each")
     pairs = Text("pairs of a name and a value")
     words = Text("text")
@@ -57,6 +58,8 @@ class Ui:
     label: str
     simple: bool = False
     widget: Widget = ""
+    when: tuple[str, ...] = ()
+    """The key of another field, and the values of it with which this one has an effect. Empty: always."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,13 @@ class Knob:
     high: float | None = None
     low_open: bool = False
     high_open: bool = False
+    owners: tuple[str, ...] = ()
+    """All plugins of the place that have this field; ``plugin`` is the first."""
+
+    def applies(self, flat: Mapping[str, Any]) -> bool:
+        """Whether the field has an effect beside the other values, those that are not there being none of its own."""
+        key, *values = self.ui.when or ("",)
+        return key not in flat or plain(flat[key]) in values
 
     def label(self, locale: Locale) -> str:
         return locale.word(f"fields.{self.key}.label", self.ui.label)
@@ -91,11 +101,16 @@ class Knob:
             "float": lambda: Say.number(span=self._span()),
             "bool": lambda: Say.yes_no(),
             "choice": lambda: Say.one_of(choices=", ".join(self.choices)),
-            "list": lambda: Say.lines() if self.ui.widget == "lines" else Say.names(),
+            "list": self._names,
             "dict": lambda: Say.pairs(),
             "str": lambda: Say.words(),
         }[self.kind]()
         return Say.or_empty(accepted=said) if self.optional else said
+
+    def _names(self) -> Message:
+        if self.choices:
+            return Say.names_of(choices=", ".join(self.choices))
+        return Say.lines() if self.ui.widget == "lines" else Say.names()
 
     def _span(self) -> Message:
         lower = upper = None
@@ -152,6 +167,13 @@ def _kind(annotation: Any) -> Kind:
     return typing.cast(Kind, annotation.__name__)
 
 
+def _choices(annotation: Any) -> tuple[str, ...]:
+    """The values of a Literal, or of a list of them."""
+    if get_origin(annotation) is list:
+        return _choices(get_args(annotation)[0])
+    return tuple(get_args(annotation)) if get_origin(annotation) is Literal else ()
+
+
 def knob(key: str, info: FieldInfo, section: type[Section], place: str, plugin: str | None) -> Knob:
     """The knob of one field; a field without a label or a sentence is a mistake of ours."""
     ui = next((item for item in info.metadata if isinstance(item, Ui)), None)
@@ -180,11 +202,12 @@ def knob(key: str, info: FieldInfo, section: type[Section], place: str, plugin: 
         kind=_kind(annotation),
         optional=optional,
         default=info.get_default(call_default_factory=True, validated_data={}),
-        choices=tuple(get_args(annotation)) if get_origin(annotation) is Literal else (),
+        choices=_choices(annotation),
         low=low,
         high=high,
         low_open=low_open,
         high_open=high_open,
+        owners=() if plugin is None else (plugin,),
     )
 
 

@@ -200,19 +200,19 @@ def fetch(
     folder = model_folder(models, model_id, revision)
     part = folder.with_name(f".{folder.name}.part")
     models.mkdir(parents=True, exist_ok=True)
-    with _alone(part, lambda: progress(_on_disk(part), _on_disk(part), model_id)):
+    with alone(part, lambda: progress(on_disk(part), on_disk(part), model_id)):
         if found := find_fetched(models, model_id, revision, trust_remote_code):
             return found
         record = _record(folder)
         wanted = str(record["commit"]) if record else site.branch if revision in USUAL else revision
-        with _client(site) as client:
-            commit, offered = _list(client, site, model_id, wanted)
+        with client_of(site) as client:
+            commit, offered = list_files(client, site, model_id, wanted)
             chosen = choose(site, model_id, offered, trust_remote_code)
             files = [file for file in chosen if not (folder / file.path).is_file()]
-            _check_room(model_id, part, files)
-            _get(client, site, model_id, commit, files, part, progress, pauses_s)
+            check_room(model_id, part, files)
+            get_files(client, site, model_id, commit, files, part, progress, pauses_s)
         said = {"hub": hub, "id": model_id, "revision": revision, "commit": commit, "remote_code": trust_remote_code}
-        _settle(part, folder, files, json.dumps(said, indent=2) + "\n")
+        settle(part, folder, files, json.dumps(said, indent=2) + "\n")
     return folder
 
 
@@ -220,7 +220,7 @@ def choose(site: Site, model_id: str, offered: Sequence[HubFile], trust_remote_c
     """The files worth having, small ones first; UserError if a name is unsafe or no safetensors are among them."""
     kept = [file for file in offered if _is_wanted(file.path, trust_remote_code)]
     for file in kept:
-        if not _stays_inside(file.path):
+        if not stays_inside(file.path):
             raise UserError(Say.unsafe_name(id=model_id, hub=site.title, name=file.path), key=KEY)
     kept = [file for file in kept if file.path.rpartition("/")[0] in FOLDERS or file.path.endswith(".py")]
     weights = [file for file in kept if file.path.endswith(".safetensors")]
@@ -241,7 +241,7 @@ def _is_wanted(path: str, trust_remote_code: bool) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in KEPT) or (trust_remote_code and name.endswith(".py"))
 
 
-def _stays_inside(path: str) -> bool:
+def stays_inside(path: str) -> bool:
     parts = path.split("/")
     return not any(part in ("", ".", "..") for part in parts) and not re.search(r"[\\:\x00-\x1f]", path)
 
@@ -253,7 +253,7 @@ def _record(folder: Path) -> dict[str, Any] | None:
 
 
 @contextmanager
-def _alone(part: Path, waiting: Callable[[], None]) -> Iterator[None]:
+def alone(part: Path, waiting: Callable[[], None]) -> Iterator[None]:
     """Hold the right to write into ``part``; while another process has it, call ``waiting`` about once a second."""
     lock = hold(part.with_suffix(".lock"), patience_s=0)
     while lock is None:
@@ -265,7 +265,7 @@ def _alone(part: Path, waiting: Callable[[], None]) -> Iterator[None]:
         lock.release()
 
 
-def _client(site: Site) -> "httpx.Client":
+def client_of(site: Site) -> "httpx.Client":
     """A client that sends the person's token to the hub and, as httpx does it, to no server that the hub points to."""
     import httpx
 
@@ -277,7 +277,7 @@ def _client(site: Site) -> "httpx.Client":
     return httpx.Client(headers=headers, follow_redirects=True, timeout=httpx.Timeout(30, connect=15))
 
 
-def _list(client: "httpx.Client", site: Site, model_id: str, revision: str) -> tuple[str, list[HubFile]]:
+def list_files(client: "httpx.Client", site: Site, model_id: str, revision: str) -> tuple[str, list[HubFile]]:
     """The exact revision and the files that the hub offers in it."""
     import httpx
 
@@ -310,7 +310,7 @@ def _explain(site: Site, model_id: str, revision: str, no: Refused, file: str) -
     return UserError(Say.refused(**names, status=no.status, what=file or model_id, reason=no.reason), key=KEY)
 
 
-def _get(
+def get_files(
     client: "httpx.Client",
     site: Site,
     model_id: str,
@@ -344,12 +344,12 @@ def _get(
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
-            raise _no_room(model_id, part, total - _on_disk(part)) from error
+            raise _no_room(model_id, part, total - on_disk(part)) from error
         before += file.size_bytes
 
 
-def _check_room(model_id: str, part: Path, files: Sequence[HubFile]) -> None:
-    needed = sum(file.size_bytes for file in files) - _on_disk(part)
+def check_room(model_id: str, part: Path, files: Sequence[HubFile]) -> None:
+    needed = sum(file.size_bytes for file in files) - on_disk(part)
     if needed > shutil.disk_usage(part.parent).free:
         raise _no_room(model_id, part, needed)
 
@@ -360,7 +360,7 @@ def _no_room(model_id: str, part: Path, needed_bytes: int) -> UserError:
     return UserError(said, key=KEY)
 
 
-def _on_disk(part: Path) -> int:
+def on_disk(part: Path) -> int:
     """The bytes that earlier calls, or another process, brought so far."""
     return sum(path.stat().st_size for path in part.rglob("*") if path.is_file())
 
@@ -370,7 +370,7 @@ def _amount(size_bytes: int) -> str:
     return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e8 else f"{size_bytes / 1e6:.1f} MB"
 
 
-def _settle(part: Path, folder: Path, files: Sequence[HubFile], record: str) -> None:
+def settle(part: Path, folder: Path, files: Sequence[HubFile], record: str) -> None:
     """The whole part becomes the folder, or joins it when only files of remote code were lacking."""
     part.mkdir(exist_ok=True)
     (part / RECORD).write_text(record, "utf-8")

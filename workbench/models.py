@@ -9,8 +9,10 @@ from typing import Any, Literal
 
 import yaml
 
+from workbench import quantising
 from workbench.fields import plain
 from workbench.problems import Problem, UserError
+from workbench.quantising import Quantisation
 from workbench.sections import ModelSection
 from workbench.text import Message, Text
 from workbench.workspace import Workspace
@@ -50,7 +52,7 @@ class Say:
     )
     auto_fp32 = Text("Precision auto: fp32, since nothing faster is computed well here.")
     no_fp16 = Text("Precision is 'fp16', which this machine can't train in. Accepted here: {known}. Choose auto.")
-    no_bf16 = Text("Precision is 'bf16', which this card does not have. Accepted here: {known}. Choose auto.")
+    no_bf16 = Text("Precision is '{given}', which this card does not have. Accepted here: {known}. Choose auto.")
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,15 @@ def _named_folder(workspace: Workspace, given: str) -> Path | None:
         if given and _is_folder(path):
             return path.resolve()
     return None
+
+
+def trained_folder(workspace: Workspace, given: str) -> Path | None:
+    """A run's adapter or whole model, or any model's folder, by the name that a person gave it."""
+    return (
+        adapter_folder(workspace, given)
+        or _named_folder(workspace, given)
+        or _named_folder(workspace, f"saves/{given}")
+    )
 
 
 def _is_folder(path: Path) -> bool:
@@ -142,7 +153,7 @@ def check_model(workspace: Workspace, section: ModelSection) -> list[Problem]:
 
 
 def _folder_problem(folder: Path, given: str, trusted: bool) -> Message | None:
-    if (folder / "adapter_config.json").is_file():
+    if is_adapter(folder):
         return Say.is_adapter(given=given)
     if not (folder / "config.json").is_file():
         return Say.no_config(given=given)
@@ -155,7 +166,8 @@ def _folder_problem(folder: Path, given: str, trusted: bool) -> Message | None:
         return Say.bad_config(given=given, file="config.json")
     if "auto_map" in config and not trusted:
         return Say.needs_code(given=given)
-    return None
+    way = quantising.way_of(config)
+    return quantising.unreadable(way) if way else None
 
 
 def _json_object(path: Path) -> Mapping[str, Any] | None:
@@ -168,15 +180,26 @@ def _json_object(path: Path) -> Mapping[str, Any] | None:
 
 
 def adapter_folder(workspace: Workspace, given: str) -> Path | None:
-    """The folder with the adapter's weights: the given one, or the newest checkpoint of a run that has not ended."""
+    """The folder with what a run has trained, an adapter or a whole model: the given one, or its newest checkpoint."""
     for folder in (Path(given), workspace.root / given, workspace.saves / given):
         if not _is_folder(folder):
             continue
-        if (folder / "adapter_config.json").is_file():
+        if is_adapter(folder) or is_whole_run(folder):
             return folder.resolve()
         if newest := newest_checkpoint(folder):
             return newest.resolve()
     return None
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether an adapter's final weights lie there: its config is written last."""
+    return (folder / "adapter_config.json").is_file()
+
+
+def is_whole_run(folder: Path) -> bool:
+    """Whether a run or a checkpoint of one holds a whole model, as those that move the model's own weights do."""
+    trained = (folder / "spec.yaml").is_file() or (folder.parent / "spec.yaml").is_file()
+    return trained and (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -192,7 +215,9 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 def _adapter_problem(workspace: Workspace, given: str, model: str) -> Problem | None:
     folder = adapter_folder(workspace, given)
-    if folder is None or not (folder / "adapter_config.json").is_file():
+    if folder is not None and is_whole_run(folder) and not is_adapter(folder):
+        return None
+    if folder is None or not is_adapter(folder):
         return Problem(Say.no_adapter(given=given), "adapter_name_or_path")
     config = _json_object(folder / "adapter_config.json")
     if config is None:
@@ -244,8 +269,8 @@ def choose_precision(asked: str, tuned_in_full: bool) -> tuple[Precision, Messag
         brain = torch.cuda.is_bf16_supported(including_emulation=False)
         if asked == "auto":
             return ("bf16", Say.auto_cuda_bf16()) if brain else ("fp16", Say.auto_cuda_fp16())
-        if asked == "bf16" and not brain:
-            raise UserError(Say.no_bf16(known="fp32, fp16"), key="precision")
+        if asked in ("bf16", "pure_bf16") and not brain:
+            raise UserError(Say.no_bf16(given=asked, known="fp32, fp16"), key="precision")
     elif asked == "fp16":
         raise UserError(Say.no_fp16(known="fp32, bf16"), key="precision")
     elif asked == "auto":
@@ -254,6 +279,8 @@ def choose_precision(asked: str, tuned_in_full: bool) -> tuple[Precision, Messag
     match asked:
         case "bf16" | "fp16":
             return asked, None
+        case "pure_bf16":
+            return "bf16", None
     return "fp32", None
 
 
@@ -274,16 +301,45 @@ def load_tokenizer(folder: Path, trust_remote_code: bool) -> Any:
     return tokenizer
 
 
-def load_model(folder: Path, precision: Precision, trust_remote_code: bool) -> Any:
-    """The causal language model on this machine's device, its weights held in ``precision``."""
+def load_model(
+    folder: Path,
+    precision: Precision,
+    trust_remote_code: bool,
+    quantisation: Quantisation | None = None,
+    head: Literal["words", "score"] = "words",
+    attention: str | None = None,
+) -> Any:
+    """The model on this machine's device, its weights held in ``precision`` or in fewer bits.
+
+    Its head says which word comes next, or one number for the whole text. ``attention`` names transformers' way to
+    compute attention; None leaves the choice to it.
+    """
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
     kinds = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=kinds[precision], trust_remote_code=trust_remote_code, use_safetensors=True
+    few = quantisation is not None or bool(quantised_by(folder))
+    bits = quantising.loading(quantisation, kinds[precision]) if quantisation else {}
+    kind = AutoModelForCausalLM if head == "words" else AutoModelForSequenceClassification
+    model = kind.from_pretrained(
+        folder,
+        dtype=kinds[precision],
+        trust_remote_code=trust_remote_code,
+        use_safetensors=True,
+        device_map={"": device()} if few else None,
+        **bits,
+        **({"attn_implementation": attention} if attention else {}),
+        **({"num_labels": 1} if head == "score" else {}),
     )
-    return model.to(device())
+    if not few:
+        return model.to(device())
+    quantising.keep_layout(model, training=False)
+    return model
+
+
+def quantised_by(folder: Path) -> str:
+    """How the weights of the model in this folder come quantised; empty: they don't."""
+    return quantising.way_of(_json_object(folder / "config.json") or {})
 
 
 def weights_bytes(folder: Path) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from workbench.fields import plain
 from workbench.models import model_name
 from workbench.problems import UserError
-from workbench.specs import ServeSpec, Spec, TrainSpec
+from workbench.specs import MeasureSpec, ServeSpec, Spec, TrainSpec
 from workbench.text import Text
 from workbench.workspace import Workspace
 
@@ -29,8 +29,8 @@ class Say:
 
 def run_folder(workspace: Workspace, spec: Spec) -> Path:
     """The folder that the spec's output_dir means; UserError beside output_dir when it would lie outside saves/."""
-    if isinstance(spec, ServeSpec):
-        return _free(workspace.saves / ".serve" / f"{_made(spec.model.model_name_or_path)}-{_now()}")
+    if isinstance(spec, ServeSpec | MeasureSpec):
+        return _free(workspace.saves / f".{spec.JOB}" / f"{_made(spec.model.model_name_or_path)}-{_now()}")
     assert isinstance(spec, TrainSpec)
     home = f"{_made(spec.model.model_name_or_path)}/{spec.tuning.finetuning_type}"
     given = spec.saving.output_dir.strip().replace("\\", "/")

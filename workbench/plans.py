@@ -5,12 +5,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from workbench import stages
 from workbench.chats import check_template
-from workbench.datasets import Rows, chosen_entries, read_catalogue, read_rows, value_problems
+from workbench.data.datasets import Entry, chosen_entries, read_catalogue
+from workbench.data.hub_datasets import is_fetched
+from workbench.data.samples import Count, count_set, value_notes, value_problems
 from workbench.fields import plain
+from workbench.fitting import fit_problems
 from workbench.models import check_model
+from workbench.preconditions import unmet
 from workbench.problems import Problem, UserError
 from workbench.runs import check_folder, list_runs
+from workbench.sockets import plugins
 from workbench.specs import TrainSpec
 from workbench.text import Message, Text
 from workbench.workspace import Workspace
@@ -35,6 +41,23 @@ class Say:
     )
     busy = Text("Another run is running: {name}. Both will be slower, and memory may not do for both.")
     excluded = Text("{count} of {rows} rows are left out. The first: {reason}")
+    mended = Text("{count} of {rows} rows are put right while they are read. The Data tab shows which and how.")
+    from_tokens = Text("The rows are the tokens in {folder}; how many there are is known when the run starts.")
+    unfetched = Text("The run fetches {names} first. How many rows and steps there are is known then.")
+    probs = Text(
+        "Shares in the mix are {given} for {sets} sets. Accepted: one share above 0 for each set, together 1. "
+        "Enter, for example, {example}."
+    )
+    stream_steps = Text("Streaming does not know how many rows come. Accepted: 'Max steps' above 0. Enter, for example, 500.")
+    stream_share = Text(
+        "Validation share is {given}, and streaming does not know how many rows come. Accepted: 0, or a whole number of "
+        "rows. Enter, for example, 100."
+    )
+    unused_probs = Text(
+        "'Shares in the mix' is {given} and not used: 'Mixing' is concat, which takes every row once. Choose another way of "
+        "mixing, or leave the shares empty."
+    )
+    stream_folder = Text("Streaming keeps no tokens. Accepted: one of 'Streaming' and 'Token folder'. Take one out.")
 
 
 @dataclass(frozen=True)
@@ -47,6 +70,8 @@ class Plan:
     validation_rows: int = 0
     excluded: int = 0
     steps: int = 0
+    exact: bool = True
+    """False where large sets were judged by their first rows, mixing draws by lot, or several rows become one."""
 
 
 def validation_rows(val_size: float, rows: int) -> int:
@@ -60,7 +85,7 @@ def total_steps(spec: TrainSpec, train_rows: int) -> int:
     """Optimiser steps of the whole run, as transformers' Trainer counts them."""
     if spec.optim.max_steps:
         return spec.optim.max_steps
-    batches = math.ceil(train_rows / spec.optim.per_device_train_batch_size)
+    batches = math.ceil(train_rows / spec.optim.per_device_train_batch_size) * spec.stage.times
     return math.ceil(spec.optim.num_train_epochs * math.ceil(batches / spec.optim.gradient_accumulation_steps))
 
 
@@ -69,25 +94,101 @@ def every(given: int | None, steps: int, times: int) -> int:
     return given or max(1, math.ceil(steps / times))
 
 
-def read_samples(workspace: Workspace, spec: TrainSpec) -> Rows:
-    """The rows of the spec's sets with their placeholders filled; UserError with every problem of the data."""
-    if spec.data.val_size > 1 and spec.data.val_size % 1:
-        raise UserError(Say.half_row(given=plain(spec.data.val_size)), key="val_size")
+@dataclass(frozen=True)
+class Counted:
+    """The rows of a spec's sets: those to learn from and those to try."""
+
+    learned: Sequence[Count]
+    tried: Sequence[Count] = ()
+    unfetched: Sequence[str] = ()
+    """Sets of a hub that the run will fetch; nothing is known of their rows yet."""
+
+
+def chosen_sets(workspace: Workspace, spec: TrainSpec) -> tuple[list[Entry], list[Entry]]:
+    """The sets to learn from and to try, with every value that they ask for; UserError with every problem."""
+    problems = _data_problems(spec)
     catalogue = read_catalogue(workspace, spec.data.dataset_dir)
     if catalogue.file_problems:
         raise UserError(*catalogue.file_problems)
-    entries = chosen_entries(catalogue, spec.data.dataset)
-    problems = value_problems(entries, spec.data.dataset_values)
+    entries = _try(problems, lambda: chosen_entries(catalogue, spec.data.dataset)) or []
+    tried = []
+    if spec.data.eval_dataset:
+        try:
+            tried = chosen_entries(catalogue, spec.data.eval_dataset)
+        except UserError as error:
+            problems += [Problem(problem.message, "eval_dataset") for problem in error.problems]
+    if not problems:
+        problems += value_problems([one for one in [*entries, *tried] if not unfetched(one)], spec.data.dataset_values)
     if problems:
         raise UserError(*problems)
-    rows = read_rows(entries, spec.data.dataset_values, spec.data.max_samples)
-    if not rows.samples:
-        raise UserError(Say.no_rows(reason=rows.excluded[0]), key="dataset")
-    held = validation_rows(spec.data.val_size, len(rows.samples))
-    if held >= len(rows.samples):
-        said = Say.val_size(given=held, left=max(0, len(rows.samples) - held), rows=len(rows.samples))
-        raise UserError(said, key="val_size")
-    return rows
+    return entries, tried
+
+
+def unfetched(entry: Entry) -> bool:
+    """Whether the set lies on a hub and not here."""
+    return entry.source is not None and not is_fetched(entry.place, entry.source)
+
+
+def has_tokens(workspace: Workspace, spec: TrainSpec) -> bool:
+    """Whether the rows lie ready as tokens in the folder of the person's choice."""
+    given = spec.data.tokenized_path
+    return bool(given) and workspace.inside(workspace.root, given, "tokenized_path").exists()
+
+
+def _data_problems(spec: TrainSpec) -> list[Problem]:
+    """What does not fit together among the fields of the data."""
+    data, problems = spec.data, []
+    if data.val_size > 1 and data.val_size % 1:
+        problems.append(Problem(Say.half_row(given=plain(data.val_size)), "val_size"))
+    shares, sets = data.interleave_probs, len(data.dataset)
+    if shares and (len(shares) != sets or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6):
+        example = ", ".join([plain(round(1 / max(1, sets), 2))] * sets)
+        problems.append(Problem(Say.probs(given=plain(shares), sets=sets, example=example), "interleave_probs"))
+    if data.streaming:
+        if not spec.optim.max_steps:
+            problems.append(Problem(Say.stream_steps(), "max_steps"))
+        if 0 < data.val_size < 1 and not data.eval_dataset:
+            problems.append(Problem(Say.stream_share(given=plain(data.val_size)), "val_size"))
+        if data.tokenized_path:
+            problems.append(Problem(Say.stream_folder(), "tokenized_path"))
+    return problems
+
+
+def count_rows(workspace: Workspace, spec: TrainSpec) -> Counted:
+    """How many rows of each set can be learned from; UserError with every problem of the data."""
+    entries, tried = chosen_sets(workspace, spec)
+    shapes = plugins(stages)[spec.stage.stage].SHAPES
+    counts = [
+        Count(exact=False)
+        if unfetched(entry)
+        else count_set(entry, spec.data.dataset_values, spec.data.max_samples, shapes)
+        for entry in [*entries, *tried]
+    ]
+    counted = Counted(
+        counts[: len(entries)], counts[len(entries) :], [entry.name for entry in [*entries, *tried] if unfetched(entry)]
+    )
+    rows = sum(count.samples for count in counted.learned)
+    if counted.unfetched:
+        return counted
+    exact = all(count.exact for count in counted.learned)
+    if not rows and exact:
+        raise UserError(Say.no_rows(reason=next(count.first for count in counts if count.first)), key="dataset")
+    held = 0 if tried else validation_rows(spec.data.val_size, rows)
+    if held >= rows and exact:
+        raise UserError(Say.val_size(given=held, left=0, rows=rows), key="val_size")
+    return counted
+
+
+def mixed_rows(spec: TrainSpec, counts: Sequence[int]) -> int:
+    """How many rows one epoch has once the sets are mixed; where lots are drawn, about how many."""
+    shares = spec.data.interleave_probs or [1 / len(counts)] * len(counts)
+    match spec.data.mix_strategy:
+        case "interleave_under":
+            return math.floor(min(count / share for count, share in zip(counts, shares, strict=True)))
+        case "interleave_over":
+            return math.ceil(max(count / share for count, share in zip(counts, shares, strict=True)))
+        case _:
+            return sum(counts)
 
 
 def _try(problems: list[Problem], action: Callable[[], T]) -> T | None:
@@ -102,21 +203,59 @@ def plan(workspace: Workspace, spec: TrainSpec) -> Plan:
     """Every problem that can be found without loading the model, or the figures of the run to come."""
     problems = check_model(workspace, spec.model)
     _try(problems, lambda: check_template(spec.model.template))
-    rows = _try(problems, lambda: read_samples(workspace, spec))
+    problems += fit_problems(workspace, spec.model, spec.tuning, spec.memory)
+    problems += unmet(spec)
+    problems += spec.stage.problems()
+    ready = _try(problems, lambda: has_tokens(workspace, spec))
+    counted = _try(problems, lambda: count_rows(workspace, spec)) if ready is False else None
     _try(problems, lambda: check_folder(workspace, spec))
-    if problems or rows is None:
+    if problems:
         return Plan(problems)
-    held = validation_rows(spec.data.val_size, len(rows.samples))
-    train = len(rows.samples) - held
+    if counted is None:
+        return Plan((), [Say.from_tokens(folder=spec.data.tokenized_path)], exact=False)
+    counts = [count.samples for count in counted.learned]
+    rows = sum(counts)
+    held = sum(count.samples for count in counted.tried) or min(validation_rows(spec.data.val_size, rows), max(0, rows - 1))
+    warnings = _ignored(spec)
+    if counted.unfetched:
+        return Plan((), [*warnings, Say.unfetched(names=", ".join(counted.unfetched))], exact=False)
+    train = mixed_rows(spec, [count - (0 if counted.tried else round(held * count / max(1, rows))) for count in counts])
     steps = total_steps(spec, train)
-    warnings = [few_steps(spec, train, steps)] if steps < FEW_STEPS else []
+    if steps < FEW_STEPS:
+        warnings.append(few_steps(spec, train, steps))
     running = next((run.name for run in list_runs(workspace) if run.state() == "running"), None)
     if running:
         warnings.append(Say.busy(name=running))
-    if rows.excluded:
-        counted = len(rows.samples) + len(rows.excluded)
-        warnings.append(Say.excluded(count=len(rows.excluded), rows=counted, reason=rows.excluded[0]))
-    return Plan((), warnings, train, held, len(rows.excluded), steps)
+    warnings += _try(problems, lambda: _notes(workspace, spec)) or []
+    everything = [*counted.learned, *counted.tried]
+    excluded, mended = sum(count.excluded for count in everything), sum(count.mended for count in everything)
+    read = excluded + sum(count.samples for count in everything)
+    if excluded:
+        first = next(count.first for count in everything if count.first)
+        warnings.append(Say.excluded(count=f"{excluded:,}", rows=f"{read:,}", reason=first))
+    if mended:
+        warnings.append(Say.mended(count=f"{mended:,}", rows=f"{read:,}"))
+    return Plan((), warnings, train, held, excluded, steps, _is_exact(spec, everything))
+
+
+def _ignored(spec: TrainSpec) -> list[Message]:
+    """Fields of the data that are filled in and not used."""
+    data = spec.data
+    if data.interleave_probs and data.mix_strategy == "concat":
+        return [Say.unused_probs(given=plain(data.interleave_probs))]
+    return []
+
+
+def _is_exact(spec: TrainSpec, counts: Sequence[Count]) -> bool:
+    drawn = len(spec.data.dataset) > 1 and spec.data.interleave_probs and spec.data.mix_strategy != "concat"
+    steps_known = bool(spec.optim.max_steps) or not spec.stage.packs
+    return all(count.exact for count in counts) and not drawn and steps_known
+
+
+def _notes(workspace: Workspace, spec: TrainSpec) -> list[Message]:
+    """What is said of the values of the chosen sets."""
+    entries, tried = chosen_sets(workspace, spec)
+    return value_notes([*entries, *tried], spec.data.dataset_values)
 
 
 def few_steps(spec: TrainSpec, train_rows: int, steps: int) -> Message:

@@ -23,7 +23,7 @@ import psutil
 from workbench import locks
 from workbench.events import EventLog, State, Stopped, last_kind, last_line, tail
 from workbench.fields import plain
-from workbench.models import newest_checkpoint
+from workbench.models import is_adapter, is_whole_run, newest_checkpoint
 from workbench.naming import DEEPEST, run_folder
 from workbench.problems import Problem, UserError
 from workbench.specs import SPECS, Reading, Spec, TrainSpec, read_flat, yaml_mapping
@@ -41,7 +41,7 @@ DELETED_LOCK_PATIENCE_S = 2.5
 """A living worker makes its lock file again within a second; so long a missing one proves nothing."""
 
 ENDS: Mapping[str | None, State] = {"finished": "finished", "failed": "failed", "stopped": "stopped"}
-WORKER_ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false", "GOMP_SPINCOUNT": "10000"}
+WORKER_ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "true", "GOMP_SPINCOUNT": "10000"}
 """What the person's own environment may overrule. A short spin: alone a worker then keeps 95 % of its speed, and where two
 compute side by side, as a training and a chat do, each has twice what spinning for long leaves it."""
 WORKER_OUTPUT = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "HF_HUB_OFFLINE": "1"}
@@ -138,7 +138,11 @@ class Run:
 
     def has_adapter(self) -> bool:
         """Whether something can be loaded from it: final weights or a checkpoint."""
-        return (self.folder / "adapter_config.json").is_file() or self.checkpoint() is not None
+        return self.has_weights() or self.checkpoint() is not None
+
+    def has_weights(self) -> bool:
+        """Whether the final weights lie there, an adapter's or a whole model's."""
+        return is_adapter(self.folder) or is_whole_run(self.folder)
 
     def log_tail(self, size_bytes: int = 8_000) -> str:
         """The end of what the process printed."""
@@ -297,7 +301,7 @@ def _lay(folder: Path, spec: Spec) -> bool:
 
 def list_runs(workspace: Workspace, job: str = "train") -> list[Run]:
     """Every run of the job, the newest first."""
-    root = workspace.saves / ".serve" if job == "serve" else workspace.saves
+    root = workspace.saves if job == TrainSpec.JOB else workspace.saves / f".{job}"
     found = sorted(_spec_files(root, DEEPEST), reverse=True)
     return [Run(workspace, Path(folder)) for _, folder in found]
 

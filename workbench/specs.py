@@ -5,7 +5,7 @@ fields' standard names; in code it is ``spec.optim.learning_rate``.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache, reduce
 from operator import or_
@@ -58,8 +58,9 @@ CHOICE_WORDS: Mapping[str, Ui] = {
     "infer_backend": Ui("Engine"),
 }
 CHOICE_HELP: Mapping[str, str] = {
-    "stage": "How the model learns. sft: from questions and answers.",
-    "finetuning_type": "Which weights move. lora: a small adapter beside frozen weights.",
+    "stage": "How the model learns. sft: from questions and answers; pt: from running text; dpo and kto: from better and "
+    "worse answers; rm: to score answers; ppo and grpo: from rewards.",
+    "finetuning_type": "Which weights move. lora: a small adapter beside frozen weights; full: all of them.",
     "infer_backend": "Who answers. transformers: the model itself; echo: repeats the question, to try things out.",
 }
 
@@ -83,7 +84,9 @@ class Spec(Section):
             package, key = cls.CHOICES[place]
             found[key] = _choice_knob(place, key, list(plugins(package)), info.get_default(call_default_factory=True))
             for name, module in plugins(package).items():
-                found |= {knob.key: knob for knob in section_knobs(module.Spec, place, name)}
+                for knob in section_knobs(module.Spec, place, name):
+                    same = found.get(knob.key)
+                    found[knob.key] = replace(same, owners=(*same.owners, name)) if same else knob
         return found
 
     def flat(self) -> dict[str, Any]:
@@ -130,6 +133,12 @@ class TrainSpec(Spec):
     saving: SavingSection = SavingSection()
 
 
+class MeasureSpec(TrainSpec):
+    """Measure"""
+
+    JOB: ClassVar[str] = "measure"
+
+
 class ServeSpec(Spec):
     """Serve"""
 
@@ -141,7 +150,7 @@ class ServeSpec(Spec):
     serving: ServingSection = ServingSection()
 
 
-SPECS: Mapping[str, type[Spec]] = {spec.JOB: spec for spec in (TrainSpec, ServeSpec)}
+SPECS: Mapping[str, type[Spec]] = {spec.JOB: spec for spec in (TrainSpec, MeasureSpec, ServeSpec)}
 S = TypeVar("S", bound=Spec)
 
 
@@ -176,7 +185,7 @@ def read_flat(kind: type[S], given: Mapping[str, Any]) -> Reading[S]:
     nested: dict[str, dict[str, Any]] = {place: {key: name} for place, (key, name) in chosen.items()}
     for key, value in values.items():
         knob = knobs[key]
-        if knob.plugin is not None and knob.plugin != chosen[knob.place][1]:
+        if knob.owners and chosen[knob.place][1] not in knob.owners:
             choice, name = chosen[knob.place]
             warnings.append(Say.not_used(key=key, choice=choice, chosen=name))
         elif key not in wrong:

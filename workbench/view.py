@@ -1,6 +1,6 @@
 """A View: all that a reader has understood of a run so far, folded from its events. Knows no page and no file."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from workbench.events import (
@@ -75,6 +75,9 @@ class View:
     eval: Curve = field(default_factory=Curve)
     learning_rate: Curve = field(default_factory=Curve)
     grad_norm: Curve = field(default_factory=Curve)
+    metrics: dict[str, Curve] = field(default_factory=dict)
+    """What the stage measures beside the loss, by name: while training, and on the rows held out."""
+    eval_metrics: dict[str, Curve] = field(default_factory=dict)
     samples: list[Sample] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     saved: list[Saved] = field(default_factory=list)
@@ -102,6 +105,7 @@ class View:
             case Eval() as event:
                 self.eval_loss = event.loss
                 self.eval.add(event.step, event.loss)
+                _add(self.eval_metrics, event.step, event.metrics)
             case Sample() as event:
                 self.samples.append(event)
             case Note() as event:
@@ -117,7 +121,8 @@ class View:
         self.started, self.started_at = event, at
         self.ended = self.ready = None
         self.phase, self.phases, self.recent, self.notes = Phase(), [], [], []
-        for curve in (self.loss, self.eval, self.learning_rate, self.grad_norm):
+        measured = [*self.metrics.values(), *self.eval_metrics.values()]
+        for curve in (self.loss, self.eval, self.learning_rate, self.grad_norm, *measured):
             curve.cut(event.resumed_step)
         self.step = replace(self.step, step=event.resumed_step, loss=self.loss.last())
         self.eval_loss = self.eval.last()
@@ -134,6 +139,7 @@ class View:
         ):
             if value is not None:
                 curve.add(event.step, value)
+        _add(self.metrics, event.step, event.metrics)
 
     def tokens_per_second(self) -> float | None:
         """Real tokens a second, padding not counted, over the last steps."""
@@ -152,6 +158,13 @@ class View:
         done = self.recent[-1].step - self.recent[0].step
         seconds = sum(step.seconds for step in self.recent[1:])
         return seconds / done * (self.step.total - self.step.step) if done > 0 else None
+
+
+def _add(curves: dict[str, Curve], step: int, values: Mapping[str, float | None]) -> None:
+    """A point on the curve of each name; a value that is no number was written as None."""
+    for name, value in values.items():
+        if value is not None:
+            curves.setdefault(name, Curve()).add(step, value)
 
 
 __all__ = ["Curve", "Failed", "Finished", "Stopped", "View"]

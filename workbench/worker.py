@@ -123,4 +123,6 @@ def _print(words: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2]))
+    from workbench import worker  # under its own name, by which its words are translated
+
+    sys.exit(worker.main(Path(sys.argv[1]), sys.argv[2]))

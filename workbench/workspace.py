@@ -31,6 +31,11 @@ class Workspace:
     def saves(self) -> Path:
         return self.root / "saves"
 
+    @property
+    def cache(self) -> Path:
+        """What can be made again: deleting it loses time only."""
+        return self.root / "cache"
+
     def inside(self, folder: Path, given: str, key: str | None = None) -> Path:
         """The path ``given`` under ``folder``; UserError beside ``key`` when it would leave the folder.
 

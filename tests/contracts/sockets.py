@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from workbench import engines, formats, jobs, stages, tuning
+from workbench import checks, engines, formats, jobs, stages, tables, tuning
 from workbench.cli import commands
 from workbench.text import Text
 from workbench.ui import tabs
@@ -24,6 +24,7 @@ class Tab:
     """What ui/tabs asks for in its docstring."""
 
     ORDER: int
+    FIRST: bool
     TITLE: Text
 
     def build(self, desk: Any) -> None: ...
@@ -32,7 +33,9 @@ class Tab:
 SOCKETS = [
     Socket(stages, stages.Stage, 1),
     Socket(tuning, tuning.Tuning, 1),
-    Socket(formats, formats.Format, 1),
+    Socket(formats, formats.Format, 7),
+    Socket(tables, tables.Table, 5),
+    Socket(checks, checks.Check, 15),
     Socket(engines, engines.EngineModule, 2),
     Socket(jobs, jobs.Job, 2),
     Socket(commands, commands.Command, 5),

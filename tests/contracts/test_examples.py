@@ -10,8 +10,9 @@ import yaml
 from tests.contracts.tree import ROOT
 from tests.tiny import write_model
 from workbench import runs
+from workbench.data.samples import read_set
 from workbench.models import is_hub_id
-from workbench.plans import read_samples
+from workbench.plans import chosen_sets
 from workbench.specs import SPECS, TrainSpec, read_flat
 from workbench.workspace import Workspace
 
@@ -51,10 +52,11 @@ def test_an_example_says_only_what_differs_from_the_defaults(path: Path) -> None
 @each
 def test_the_sets_of_an_example_are_there_and_every_row_is_learned_from(path: Path) -> None:
     spec = read_flat(TrainSpec, values_of(path)).unwrap()
-    rows = read_samples(Workspace(ROOT), spec)
-    assert len(rows.samples) >= 10
-    assert not rows.excluded
-    assert "{{" not in str(rows.samples)
+    entries, tried = chosen_sets(Workspace(ROOT), spec)
+    rows = [read for entry in [*entries, *tried] for read in read_set(entry, spec.data.dataset_values)]
+    assert len(rows) >= 10
+    assert {read.state for read in rows} == {"kept"}
+    assert "{{" not in str([read.sample for read in rows])
 
 
 @pytest.mark.slow

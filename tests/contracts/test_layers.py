@@ -8,12 +8,11 @@ import pytest
 from tests.contracts.tree import sources, syntax
 
 FLOORS: dict[int, str] = {
-    0: "fields text problems sockets workspace locks ports window_flags terminal shell torch_choice install "
-    "gguf_folder starter downloads",
-    1: "stages tuning formats engines exporters",
-    2: "events view wording sections tutorials specs naming sampling datasets chats hubs models machine talk",
-    3: "runs plans checking",
-    4: "api jobs worker",
+    0: "fields text problems sockets workspace locks ports window_flags setup downloads encodings adapting quantising",
+    1: "stages tuning formats tables checks engines exporters rows learning",
+    2: "events view wording sections tutorials specs naming sampling data chats hubs models machine talk health fitting",
+    3: "runs plans checking inspector estimates preconditions",
+    4: "api jobs worker inspecting",
     5: "ui cli",
     6: "app bootstrap generate",
 }
@@ -30,10 +29,10 @@ REACH: dict[int, set[int]] = {
 }
 """The floors that a floor may import from. On 1 and 5 a unit may import itself, and on 1 the contracts of the others."""
 
-ORDER_ON_4 = ("api", "jobs", "worker")
+ORDER_ON_4 = ("api", "jobs", "worker", "inspecting")
 """On floor 4 only leftwards: a worker knows jobs, a job may know the API, the API knows neither."""
 
-SOCKETS = ("stages", "tuning", "formats", "engines", "exporters", "jobs", "ui.tabs", "cli.commands")
+SOCKETS = ("stages", "tuning", "formats", "tables", "checks", "engines", "exporters", "jobs", "ui.tabs", "cli.commands")
 """Packages in which one module is one plugin."""
 
 ONLY_IN: dict[str, tuple[str, ...]] = {
@@ -47,7 +46,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
 """Libraries that show: who may import them at all."""
 
 HEAVY = {"torch", "transformers", "peft", "trl", "datasets", "accelerate", "bitsandbytes", "safetensors", "tokenizers",
-         "matplotlib", "gguf", "numpy", "pandas", "vllm"}  # fmt: skip
+         "matplotlib", "gguf", "numpy", "pandas", "vllm", "pyarrow", "python_calamine", "ftfy"}  # fmt: skip
 """Libraries that take seconds: imported inside functions only."""
 
 NEEDED_BEFORE_INSTALL = "bootstrap"

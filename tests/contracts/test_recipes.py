@@ -11,6 +11,7 @@ import pytest
 from tests.contracts.sockets import SOCKETS, members
 from tests.contracts.tree import ROOT
 from workbench.fields import section_knobs
+from workbench.formats import Layout
 from workbench.sockets import plugin_names
 
 RECIPE = re.compile(r"```python\n# workbench/(\S+)/(\w+)\.py\n(.*?)```", re.DOTALL)
@@ -51,4 +52,5 @@ def test_a_recipe_is_a_plugin_that_fits_its_socket(socket: str, name: str, text:
         assert module.Spec().model_dump()
     if socket == "formats":
         assert module.matches(list(module.EXAMPLE))
-        assert module.sample(module.EXAMPLE, module.COLUMNS).turns[-1].role == "assistant"
+        sample = module.sample(module.EXAMPLE, Layout(module.COLUMNS, module.TAGS))
+        assert sample.turns[-1].role == "assistant"

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-NOT_OURS = {".git", ".venv", "__pycache__", "models", "saves", "artefacts", "test-artefacts", "node_modules"}
+NOT_OURS = {".git", ".venv", "__pycache__", "cache", "models", "saves", "artefacts", "test-artefacts", "node_modules"}
 TEXT_SUFFIXES = {
     ".py",
     ".md",

@@ -12,8 +12,8 @@ import yaml
 from workbench import runs
 from workbench.engines import Sampling
 from workbench.runs import Run
+from workbench.setup.starter import NAME, make_starter
 from workbench.specs import ServeSpec, TrainSpec, read_flat, read_yaml
-from workbench.starter import NAME, make_starter
 from workbench.talk import ask
 from workbench.workspace import Workspace, source_folder
 
@@ -36,8 +36,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 @pytest.fixture(scope="module")
-def trained(home: Workspace) -> Run:
-    """The run of examples/quickstart.yaml, which changes nothing but model, dataset, name and author."""
+def trained(home: Workspace, kept_journey: Path) -> Run:
+    """The run of the journey in the browser; else that of examples/quickstart.yaml, which changes as little."""
+    if any(kept_journey.iterdir()):
+        shutil.copytree(kept_journey, home.saves)
+        return runs.list_runs(home)[0]
     text = (source_folder() / "examples" / "quickstart.yaml").read_text("utf-8")
     run = runs.create(home, read_yaml(TrainSpec, text).unwrap())
     run.start()
@@ -64,7 +67,7 @@ def answer(url: str, model: str, question: str) -> str:
     return "".join(ask(url, model, [{"role": "user", "content": question}], GREEDY))
 
 
-def test_the_quickstart_is_the_defaults(trained: Run) -> None:
+def test_it_is_trained_with_the_defaults(trained: Run) -> None:
     spec = trained.read_spec().unwrap().flat()
     allowed = {"model_name_or_path", "dataset", "dataset_values", "output_dir", "watch_prompts"}
     assert {key for key, value in TrainSpec().flat().items() if spec[key] != value} <= allowed

@@ -10,8 +10,8 @@ from workbench import runs
 from workbench.engines import Sampling
 from workbench.events import Ready
 from workbench.runs import Run
+from workbench.setup.starter import NAME, make_starter
 from workbench.specs import ServeSpec, read_flat
-from workbench.starter import NAME, make_starter
 from workbench.talk import Ending, ask
 from workbench.workspace import Workspace, source_folder
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from workbench.starter import FILES, NAME, is_whole, make_starter
+from workbench.setup.starter import FILES, NAME, is_whole, make_starter
 
 pytestmark = pytest.mark.slow
-COMMAND = [sys.executable, "-m", "workbench.starter", "--models"]
+COMMAND = [sys.executable, "-m", "workbench.setup.starter", "--models"]
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from workbench.cli.interrupts import Leaving
 from workbench.cli.screen import Screen
 from workbench.fields import plain
 from workbench.problems import UserError
+from workbench.setup.terminal import system_language
 from workbench.sockets import plugin_names
-from workbench.terminal import system_language
 from workbench.text import Locale, Text, choose_locale, load_locales
 from workbench.workspace import Workspace, source_folder
 

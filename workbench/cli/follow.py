@@ -149,7 +149,7 @@ def say_ending(run: Run, screen: Screen, seen: View, state: State) -> None:
 
 def _say_next(run: Run, screen: Screen, state: State) -> None:
     name = shlex.quote(run.name)
-    whole, saved = (run.folder / "adapter_config.json").is_file(), run.checkpoint()
+    whole, saved = run.has_weights(), run.checkpoint()
     if whole or saved:
         screen.say(Say.weights(folder=shown_path(run, "" if whole or saved is None else saved.name)))
         screen.say(Say.chat(command=f"python app.py chat {name}"))

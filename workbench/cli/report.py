@@ -151,7 +151,7 @@ def _reached(run: Run, view: View, state: State, locale: Locale) -> Iterator[tup
         yield Say.left, locale(duration(left))
     if saved := run.checkpoint():
         yield Say.checkpoint, shown_path(run, saved.name)
-    if (run.folder / "adapter_config.json").is_file():
+    if run.has_weights():
         yield Say.weights, shown_path(run)
 
 

@@ -55,7 +55,7 @@ class Opening:
     """What an engine may ask for. The functions do their work when they are called: an engine pays for what it uses."""
 
     adapters: Mapping[str, Path]
-    """Folders of the adapters by model name."""
+    """Folders by model name of what was trained: an adapter of the base, or a whole model of the same family."""
     template: str
     """Name of the chat template; auto: the model's own."""
     lead: str
@@ -67,12 +67,14 @@ class Opening:
     """The tokenizer with the chat template in place."""
     model: Callable[[Precision], Any]
     """The base on this machine's device, its weights held in the given precision."""
-    render: Callable[[Any, Messages], str]
-    """The text of a chat up to where the model is to answer; UserError for a chat that the template refuses."""
+    prompt: Callable[[Any, Messages], Sequence[int]]
+    """The tokens of a chat up to where the model is to answer; UserError for a chat that the template refuses."""
     stop_ids: Callable[[Any], Sequence[int]]
     """Tokens that end an answer."""
     note: Callable[[Message], None]
     """Tell the person something."""
+    whole: Callable[[Path, Precision], Any]
+    """The whole model in a folder, such as one of ``adapters`` that is none, on this machine's device."""
 
 
 class Engine(Protocol):

@@ -11,15 +11,26 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from workbench import engines, models
+from workbench import engines, models, quantising
 from workbench.api.routes import application
-from workbench.chats import check_template, render, stop_tokens, template_facts, use_template
+from workbench.chats import (
+    ChatOptions,
+    Refused,
+    check_template,
+    render,
+    stop_tokens,
+    template_facts,
+    to_tokens,
+    use_template,
+)
+from workbench.chats.encoding import chat_options
 from workbench.engines import BASE, Messages, Opening, Precision
 from workbench.events import Ready
 from workbench.fields import plain
 from workbench.jobs import Desk, StopAsked
-from workbench.models import adapter_folder, check_model, fetched_folder, load_model, load_tokenizer
+from workbench.models import adapter_folder, check_model, fetched_folder, is_adapter, load_model, load_tokenizer
 from workbench.problems import UserError
+from workbench.quantising import Quantisation
 from workbench.sockets import plugins
 from workbench.specs import ServeSpec, yaml_mapping
 from workbench.text import Text, verbatim
@@ -43,6 +54,11 @@ class Say:
         "Choose the same one."
     )
     checkpoint = Text("Of the run '{name}' its newest checkpoint {folder} is loaded, since it has no final weights.")
+    few_bits = Text("The base is held in {bits}, as it was while the adapters learned.")
+    many_bits = Text(
+        "The adapters learned over bases held in different ways. The base is held as it comes; adapters that learned over "
+        "few bits may answer a little differently."
+    )
     serving = Text("{url} answers as {models}.")
 
 
@@ -134,7 +150,7 @@ def model_names(given: Sequence[str]) -> dict[str, str]:
 def prepare(spec: ServeSpec, desk: Desk) -> Opening:
     """What an engine may ask for; each phase is said when it begins."""
     section, workspace = spec.model, desk.run.workspace
-    template = check_template(section.template)
+    template, options = check_template(section.template), chat_options(section)
     if section.model_name_or_path and (problems := check_model(workspace, section)):
         raise UserError(*problems)
 
@@ -152,36 +168,39 @@ def prepare(spec: ServeSpec, desk: Desk) -> Opening:
     def model(precision: Precision) -> Any:
         found = folder()
         desk.phase("model")
-        return load_model(found, precision, section.trust_remote_code)
+        return load_model(found, precision, section.trust_remote_code, _quantised(adapters, desk))
 
+    adapters = _adapters(spec, desk)
     return Opening(
-        adapters=_adapters(spec, desk),
+        adapters=adapters,
         template=template,
-        lead=_lead(template),
+        lead=_lead(template, options),
         trust_remote_code=section.trust_remote_code,
         folder=folder,
         tokenizer=tokenizer,
         model=model,
-        render=render_chat,
+        prompt=lambda tokenizer, messages: prompt_of(tokenizer, messages, options),
         stop_ids=lambda tokenizer: stop_tokens(tokenizer, template),
         note=desk.note,
+        whole=lambda folder, precision: load_model(folder, precision, section.trust_remote_code),
     )
 
 
-def render_chat(tokenizer: Any, messages: Messages) -> str:
-    """The text up to where the model is to answer; what the template refuses is a UserError."""
-    from jinja2 import TemplateError
-
+def prompt_of(tokenizer: Any, messages: Messages, options: ChatOptions) -> list[int]:
+    """The tokens up to where the model is to answer; what the template refuses is a UserError beside ``messages``."""
     try:
-        return render(tokenizer, messages, ask=True)
-    except (TemplateError, TypeError) as error:
-        raise UserError(Say.refused_chat(reason=verbatim(str(error))), key="messages") from error
+        (tokens,) = to_tokens(tokenizer, [render(tokenizer, messages, ask=True, options=options)])
+    except Refused as error:
+        raise UserError(Say.refused_chat(reason=verbatim(error.reason)), key="messages") from error
+    return tokens.ids
 
 
-def _lead(template: str) -> str:
+def _lead(template: str, options: ChatOptions) -> str:
     """What a model trained with the template writes before its answer: an empty thought, a line end."""
     facts: Mapping[str, Any] = {} if template == "auto" else template_facts()[template]
-    return f"{facts.get('no_thought', '')}{facts.get('lead', '')}"
+    if "no_thought" in facts and options.enable_thinking is False:
+        return ""  # it stands in the prompt
+    return f"{facts.get('lead', '')}{facts.get('no_thought', '')}"
 
 
 def _adapters(spec: ServeSpec, desk: Desk) -> dict[str, Path]:
@@ -194,16 +213,31 @@ def _adapters(spec: ServeSpec, desk: Desk) -> dict[str, Path]:
         found[name] = folder
         if folder.name.startswith("checkpoint-") and folder.name not in name:
             desk.note(Say.checkpoint(name=name, folder=folder.name))
-        trained = _trained_template(folder)
-        if trained and trained != spec.model.template:
+        values = _trained_spec(folder)
+        trained = str(values.get("template", "auto"))
+        if values and trained != spec.model.template:
             desk.note(Say.other_template(name=name, trained=trained, given=spec.model.template), "warning")
     return found
 
 
-def _trained_template(folder: Path) -> str | None:
-    """The template that the adapter's run says, None when there is no run around it."""
+def _quantised(adapters: Mapping[str, Path], desk: Desk) -> Quantisation | None:
+    """The few bits in which the base was held while the adapters learned, if all of them learned so; it is told."""
+    inside = [folder for folder in adapters.values() if is_adapter(folder)]
+    trained = {quantising.asked(_trained_spec(folder)) for folder in inside}
+    if len(trained) > 1:
+        desk.note(Say.many_bits(), "warning")
+    (bits,) = trained if len(trained) == 1 else (None,)
+    if bits and (missing := quantising.no_quantiser()):
+        raise UserError(missing, key="adapter_name_or_path")
+    if bits:
+        desk.note(Say.few_bits(bits=bits.name))
+    return bits
+
+
+def _trained_spec(folder: Path) -> Mapping[str, Any]:
+    """What the spec of the adapter's run says, nothing when there is no run around it."""
     for home in (folder, folder.parent):
         if (home / "spec.yaml").is_file():
             values = yaml_mapping((home / "spec.yaml").read_text("utf-8", errors="replace"))
-            return str(values.get("template", "auto")) if isinstance(values, dict) else None
-    return None
+            return values if isinstance(values, dict) else {}
+    return {}

@@ -2,15 +2,16 @@
 
 import html
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import groupby
 from typing import Any
 
 import gradio as gr
 
+from workbench import estimates
 from workbench.checking import Checked, check_train
-from workbench.datasets import Catalogue, chosen_entries, placeholders, read_catalogue
+from workbench.data.datasets import Catalogue, chosen_entries, read_catalogue
+from workbench.data.samples import placeholders
 from workbench.fields import Knob
 from workbench.problems import UserError
 from workbench.specs import TrainSpec
@@ -24,7 +25,7 @@ ROWS = (
     ("gradient_accumulation_steps", "cutoff_len", "val_size"),
     ("lora_rank", "output_dir"),
 )
-LATER = {"datasets.none_chosen", "datasets.no_values", "models.none"}
+LATER = {"data.datasets.none_chosen", "data.samples.no_values", "models.none"}
 """What is only not yet filled in: said in the line above Start, and beside the field once Start was pressed."""
 
 
@@ -41,6 +42,7 @@ class Say:
     fill_in = Text("Nothing stands for {mark} yet. Accepted: any text. Fill it in.")
     value_help = Text("Stands wherever the set says {mark}.")
     plan = Text("{rows} rows, {held} held out. {steps} steps of {batch} rows.")
+    plan_about = Text("About {rows} rows, {held} held out. About {steps} steps of {batch} rows.")
     first_question = Text("Who are you?")
 
 
@@ -53,11 +55,17 @@ class Asking:
     names: Any = None
     marked: Any = None
     line: Any = None
+    under: Any = None
+    """The place under the line, where others say what would help."""
     preview: Any = None
     save: Any = None
     load: Any = None
     start: Any = None
     draft: Any = None
+    used: Any = None
+    """The fields that are seen, so that only those that appear or go are touched."""
+    sections: list[tuple[Any, Sequence[str]]] = field(default_factory=list)
+    """The closed sections, each with the keys of its fields."""
 
     @property
     def inputs(self) -> list[Any]:
@@ -72,7 +80,10 @@ class Asking:
 
     def check(self, names: Sequence[str], values: Sequence[Any]) -> Checked[TrainSpec]:
         """The form as a spec and what it would do, or every problem in its way."""
-        return check_train(self.desk.workspace, self.flat(names, values))
+        checked = check_train(self.desk.workspace, self.flat(names, values))
+        if checked.spec is None:
+            return checked
+        return replace(checked, needed=estimates.estimate(self.desk.workspace, checked.spec, checked.plan))
 
 
 def build_asking(desk: Desk) -> Asking:
@@ -80,7 +91,7 @@ def build_asking(desk: Desk) -> Asking:
     asking = Asking(desk)
     form = desk.form
     asking.draft = gr.BrowserState({}, storage_key="workbench-draft", secret=BROWSER_KEY)
-    asking.marked, asking.names = gr.State([]), gr.State([])
+    asking.marked, asking.names, asking.used = gr.State([]), gr.State([]), gr.State(sorted(form.used({})))
     with gr.Row(elem_id="asking-head"):
         form.field("stage", scale=3, min_width=140)
         mode = desk.words(
@@ -106,9 +117,11 @@ def build_asking(desk: Desk) -> Asking:
         with gr.Row(elem_classes=["fields"]):
             for key in keys:
                 form.field(key, min_width=100)
+    desk.filled = [asking.names, *asking.boxes]
     form.field("watch_prompts")
-    _build_sections(desk, mode)
+    _build_sections(desk, asking, mode)
     asking.line = gr.HTML("", elem_id="plan", apply_default_css=False)
+    asking.under = gr.Column(elem_id="needs")
     with gr.Row(elem_id="buttons"):
         asking.preview = desk.button(Say.preview, min_width=80, elem_id="preview")
         asking.save = desk.button(Say.save, min_width=80, elem_id="save")
@@ -125,7 +138,7 @@ def build_asking(desk: Desk) -> Asking:
     return asking
 
 
-def _build_sections(desk: Desk, mode: Any) -> None:
+def _build_sections(desk: Desk, asking: Asking, mode: Any) -> None:
     """Every field that has no place yet, section by section, seen in advanced mode."""
     form = desk.form
     left = [
@@ -134,8 +147,12 @@ def _build_sections(desk: Desk, mode: Any) -> None:
         if key not in form.fields and key not in TOP_KEYS and knob.ui.widget != "values"
     ]
     with gr.Column(visible=False, elem_id="sections") as sections:
-        for (title, plugin), knobs in groupby(left, key=lambda knob: (knob.section, knob.plugin)):
-            _build_section(desk, title, list(knobs), plugin)
+        groups: dict[tuple[str, str | None], list[Knob]] = {}
+        for knob in left:
+            shared = len(knob.owners) > 1
+            groups.setdefault((knob.place, None) if shared else (knob.section, knob.plugin), []).append(knob)
+        for knobs in groups.values():
+            _build_section(desk, asking, knobs)
     mode.input(lambda chosen, prefs: (gr.update(visible=chosen == "advanced"), {**prefs, "advanced": chosen == "advanced"}),
                [mode, desk.prefs], [sections, desk.prefs], show_progress="hidden")  # fmt: skip
     desk.arrivals.append(
@@ -149,27 +166,23 @@ def _build_sections(desk: Desk, mode: Any) -> None:
     )
 
 
-def _build_section(desk: Desk, title: str, knobs: Sequence[Knob], plugin: str | None) -> None:
-    def dress(locale: Locale) -> dict[str, Any]:
-        return {"label": locale.word(f"sections.{title}", title)}
+def _build_section(desk: Desk, asking: Asking, knobs: Sequence[Knob]) -> None:
+    """One closed section; fields that several plugins share stand under the name of the choice among these."""
+    first = knobs[0]
 
-    with desk.words(gr.Accordion, dress, open=False, elem_classes=["section"]) as section:
+    def dress(locale: Locale) -> dict[str, Any]:
+        if len(first.owners) > 1:
+            return {"label": desk.form.knobs[desk.form.kind.CHOICES[first.place][1]].label(locale)}
+        return {"label": locale.word(f"sections.{first.section}", first.section)}
+
+    keys = [knob.key for knob in knobs]
+    seen = bool(desk.form.used({}) & set(keys))
+    with desk.words(gr.Accordion, dress, open=False, visible=seen, elem_classes=["section"]) as section:
         for start in range(0, len(knobs), 3):
             with gr.Row(elem_classes=["fields"]):
-                for knob in knobs[start : start + 3]:
-                    desk.form.field(knob.key, min_width=120)
-    if plugin is not None:
-        chooser = next(key for _, (_, key) in TrainSpec.CHOICES.items() if key in _choosers(knobs[0]))
-        desk.form.fields[chooser].change(
-            lambda chosen: gr.update(visible=chosen == plugin),
-            desk.form.fields[chooser],
-            section,
-            show_progress="hidden",
-        )
-
-
-def _choosers(knob: Knob) -> list[str]:
-    return [TrainSpec.CHOICES[knob.place][1]]
+                for key in keys[start : start + 3]:
+                    desk.form.field(key, min_width=120)
+    asking.sections.append((section, keys))
 
 
 def restored(desk: Desk, asking: Asking) -> list[Any]:
@@ -177,11 +190,13 @@ def restored(desk: Desk, asking: Asking) -> list[Any]:
     return [asking.names, *asking.boxes, *desk.form.components]
 
 
-def restore(desk: Desk, asking: Asking, flat: Mapping[str, Any], language: str) -> list[Any]:
+def restore(
+    desk: Desk, asking: Asking, flat: Mapping[str, Any], language: str, fresh: bool = False
+) -> list[Any]:
     """The form with the values of ``flat``, its boxes for the chosen sets included."""
     values = flat.get("dataset_values") or {}
     names = value_names(desk, flat)
-    return [names, *box_updates(desk.locale(language), names, values), *desk.form.fill(flat)]
+    return [names, *box_updates(desk.locale(language), names, values), *desk.form.fill(flat, fresh)]
 
 
 def catalogue(desk: Desk, flat: Mapping[str, Any]) -> Catalogue:
@@ -195,7 +210,8 @@ def catalogue(desk: Desk, flat: Mapping[str, Any]) -> Catalogue:
 def value_names(desk: Desk, flat: Mapping[str, Any]) -> list[str]:
     """The placeholders of the chosen sets; a set that can't be read has none, and its problem is told by the plan."""
     try:
-        entries = chosen_entries(catalogue(desk, flat), list(flat.get("dataset") or []))
+        chosen = [*(flat.get("dataset") or []), *(flat.get("eval_dataset") or [])]
+        entries = chosen_entries(catalogue(desk, flat), chosen)
         names = list(dict.fromkeys(name for entry in entries for name in placeholders(entry)))
     except UserError:
         return []
@@ -237,7 +253,9 @@ def box_marks(locale: Locale, names: Sequence[str], values: Mapping[str, str], w
 def _react(desk: Desk, asking: Asking) -> None:
     """On every change: marks beside fields, boxes for placeholders, the line above Start, and the browser's draft."""
 
-    def react(language: str, marked: list[str], names: list[str], *values: Any, anew: bool = False) -> list[Any]:
+    def react(
+        language: str, marked: list[str], seen: list[str], names: list[str], *values: Any, anew: bool = False
+    ) -> list[Any]:
         locale, flat = desk.locale(language), asking.flat(names, values)
         now, filled = value_names(desk, flat), flat["dataset_values"]
         if None in values[: len(names)]:  # the page is still taking in what a visitor finds
@@ -250,11 +268,24 @@ def _react(desk: Desk, asking: Asking) -> None:
             boxes = box_updates(locale, now, None) if anew else box_marks(locale, now, filled, bool(still))
         checked = asking.check(now, values)
         wrong = [problem for problem in checked.problems if problem.message.key not in LATER]
-        updates, marked = desk.form.mark(wrong, marked, language)
-        return [now, [*marked, *still], told_line(locale, checked), asking.flat(now, values), *boxes, *updates]
+        used = desk.form.used(flat)
+        turned = {key: key in used for key in desk.form.fields if (key in used) != (key in seen)}
+        updates, marked = desk.form.mark(wrong, marked, language, turned)
+        folds = [gr.update(visible=bool(used & set(keys))) if turned else gr.skip() for _, keys in asking.sections]
+        told = [told_line(locale, checked), asking.flat(now, values)]
+        return [now, [*marked, *still], sorted(used) if turned else gr.skip(), *told, *folds, *boxes, *updates]
 
-    inputs = [desk.language, asking.marked, *asking.inputs[1:]]
-    outputs = [asking.names, asking.marked, asking.line, asking.draft, *asking.boxes, *desk.form.components]
+    inputs = [desk.language, asking.marked, asking.used, *asking.inputs[1:]]
+    outputs = [
+        asking.names,
+        asking.marked,
+        asking.used,
+        asking.line,
+        asking.draft,
+        *[section for section, _ in asking.sections],
+        *asking.boxes,
+        *desk.form.components,
+    ]
     desk.retellings.append((partial(react, anew=True), inputs, outputs))
     gr.on(
         [component.change for component in [*asking.boxes, *desk.form.components]],
@@ -272,9 +303,10 @@ def _welcome(desk: Desk, asking: Asking) -> None:
     def updates(language: str, prefs: dict[str, Any], draft: dict[str, Any]) -> list[Any]:
         names = list(read_catalogue(desk.workspace).entries)
         flat = draft or first_steps(desk, language, names)
-        filled = restore(desk, asking, flat, language)
-        place = list(desk.form.fields).index("dataset") - len(desk.form.fields)
-        filled[place] = gr.update(choices=names, value=flat.get("dataset") or [])
+        filled = restore(desk, asking, flat, language, fresh=True)
+        for key in ("dataset", "eval_dataset"):
+            place = list(desk.form.fields).index(key) - len(desk.form.fields)
+            filled[place] = gr.update(choices=names, value=flat.get(key) or [])
         return filled
 
     desk.arrivals.append(Arrival(updates, restored(desk, asking), [asking.draft]))
@@ -301,8 +333,12 @@ def told_line(locale: Locale, checked: Checked[TrainSpec]) -> str:
     else:
         planned, optim = checked.plan, checked.spec.optim
         batch = optim.per_device_train_batch_size * optim.gradient_accumulation_steps
-        told = Say.plan(rows=f"{planned.rows:,}", held=planned.validation_rows, steps=f"{planned.steps:,}", batch=batch)
-        texts = [locale(told), *(locale(warning) for warning in checked.warnings)]
-        kind = "unwise" if checked.warnings else "ready"
-    lines = "".join(f"<p>{html.escape(text)}</p>" for text in texts)
+        said = Say.plan if planned.exact else Say.plan_about
+        held = f"{planned.validation_rows:,}"
+        told = said(rows=f"{planned.rows:,}", held=held, steps=f"{planned.steps:,}", batch=batch)
+        needed = checked.needed
+        first = [*([told] if planned.steps else []), *([estimates.told(needed)] if needed else [])]
+        texts = [" ".join(locale(one) for one in first), *(locale(warning) for warning in checked.warnings)]
+        kind = "unwise" if checked.warnings or (needed and not needed.fits) else "ready"
+    lines = "".join(f"<p>{html.escape(text)}</p>" for text in texts if text)
     return f'<div class="plan {kind}" role="status">{lines}</div>'

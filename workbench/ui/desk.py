@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from workbench.inspector import Inspector
 from workbench.text import Locale, Text, load_locales
 from workbench.workspace import Workspace, source_folder
 
@@ -49,6 +50,16 @@ class Desk:
     """What this browser remembers for single tabs. The window renders it: a tab is mounted, and reads, only when seen."""
     retellings: list[tuple[Callable[..., Any], Sequence[Any], Sequence[Any]]] = field(default_factory=list)
     """What is told anew, (function, inputs, outputs), once the worded components have changed their language."""
+
+    finishings: list[Callable[[], None]] = field(default_factory=list)
+    """What can be bound only when every tab stands, since it reads components of a later one; the window calls them."""
+    filled: list[Any] = field(default_factory=list)
+    """What stands for the placeholders of sets: the state with their names, then a box for each; the Train tab has them."""
+
+    @cached_property
+    def inspector(self) -> Inspector:
+        """Looks at datasets in a process beside the window, which holds no torch."""
+        return Inspector(self.workspace)
 
     @cached_property
     def locales(self) -> Mapping[str, Locale]:

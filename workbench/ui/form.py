@@ -33,6 +33,7 @@ class Form:
     def field(self, key: str, **properties: Any) -> Any:
         """The component of one field, made now, in the place of the page where this is called."""
         knob = self.knobs[key]
+        properties.setdefault("visible", key in self.used({}))
         component = self.desk.words(
             _component(knob, properties.pop("value", shown(knob, knob.default)), properties),
             lambda locale: {"label": knob.label(locale), "info": sentence(knob, locale)},
@@ -47,17 +48,46 @@ class Form:
         return list(self.fields.values())
 
     def flat(self, values: Sequence[Any]) -> dict[str, Any]:
-        """The values of ``components`` as a flat mapping; those that the form does not show keep their defaults."""
-        return dict(zip(self.fields, values, strict=True))
+        """The values of ``components`` as a flat mapping, without fields of plugins that are not chosen."""
+        flat = dict(zip(self.fields, values, strict=True))
+        return {key: value for key, value in flat.items() if self._is_chosen(self.knobs[key], flat)}
 
-    def fill(self, flat: Mapping[str, Any]) -> list[Any]:
-        """An update for every component that shows the values of ``flat``, defaults for those that it lacks."""
-        return [gr.update(value=shown(self.knobs[key], flat.get(key, self.knobs[key].default))) for key in self.fields]
+    def used(self, flat: Mapping[str, Any]) -> set[str]:
+        """The fields that have an effect beside these values; what is not there has its default."""
+        whole = {key: flat.get(key, knob.default) for key, knob in self.knobs.items()}
+        return {key for key, knob in self.knobs.items() if self._is_chosen(knob, whole) and knob.applies(whole)}
 
-    def mark(self, problems: Iterable[Problem], marked: Sequence[str], language: str) -> tuple[list[Any], list[str]]:
+    def _is_chosen(self, knob: Knob, flat: Mapping[str, Any]) -> bool:
+        """Whether the field is every run's, or of a plugin that is chosen."""
+        if knob.plugin is None:
+            return True
+        chooser = self.kind.CHOICES[knob.place][1]
+        return flat.get(chooser, self.knobs[chooser].default) in (knob.owners or (knob.plugin,))
+
+    def fill(self, flat: Mapping[str, Any], fresh: bool = False) -> list[Any]:
+        """An update for every component that shows the values of ``flat``, defaults for those that it lacks.
+
+        ``fresh``: the page has just been opened, so that only what differs from the defaults is touched.
+        """
+        updates = []
+        for key in self.fields:
+            knob = self.knobs[key]
+            value = flat.get(key, knob.default)
+            same = fresh and shown(knob, value) == shown(knob, knob.default)
+            updates.append(gr.skip() if same else gr.update(value=shown(knob, value)))
+        return updates
+
+    def mark(
+        self,
+        problems: Iterable[Problem],
+        marked: Sequence[str],
+        language: str,
+        turned: Mapping[str, bool] | None = None,
+    ) -> tuple[list[Any], list[str]]:
         """An update for every component so that each problem stands beside its field, and the keys now marked.
 
-        Only components whose mark changes are touched. ``marked``: the keys that carry a mark now.
+        Only components that change are touched. ``marked``: the keys that carry a mark now; ``turned``: the fields that
+        appear (True) or go (False).
         """
         locale = self.desk.locale(language)
         said: dict[str, str] = {}
@@ -67,12 +97,12 @@ class Form:
                 said[problem.key] = f"{said[problem.key]} {words}" if problem.key in said else words
         updates = []
         for key in self.fields:
+            change: dict[str, Any] = {"visible": turned[key]} if turned and key in turned else {}
             if key in said:
-                updates.append(gr.update(info=said[key], elem_classes=["field", "wrong"]))
+                change |= {"info": said[key], "elem_classes": ["field", "wrong"]}
             elif key in marked:
-                updates.append(gr.update(info=sentence(self.knobs[key], locale), elem_classes=["field"]))
-            else:
-                updates.append(gr.skip())
+                change |= {"info": sentence(self.knobs[key], locale), "elem_classes": ["field"]}
+            updates.append(gr.update(**change) if change else gr.skip())
         return updates, list(said)
 
 

@@ -13,8 +13,10 @@ from typing import Any
 import gradio as gr
 
 from workbench.events import Failed, Finished, Sample, State, Stopped, tail
+from workbench.health import verdict
 from workbench.problems import UserError
 from workbench.runs import Run
+from workbench.specs import TrainSpec
 from workbench.text import Locale, Text
 from workbench.ui.desk import Desk, static
 from workbench.view import Curve, View
@@ -66,6 +68,8 @@ class _Watched:
     offset: int = 0
     view: View = field(default_factory=View)
     began: int = -1
+    metrics: Mapping[str, Text] | None = None
+    """What the run's stage measures beside the loss; None until its spec was read."""
 
 
 class Live:
@@ -111,7 +115,9 @@ class Live:
             if question.get("seen") == seen:
                 return None
             drawn = question.get("drawn") if _goes_on(str(question.get("seen", "")), seen) else None
-            return {"seen": seen, **picture(watched.run, watched.view, state, stopping, locale, drawn)}
+            if watched.metrics is None:
+                watched.metrics = _metrics(watched.run)
+            return {"seen": seen, **picture(watched.run, watched.view, state, stopping, locale, drawn, watched.metrics)}
 
     def _watch(self, name: str, run: Run) -> _Watched:
         """The run's View brought up to date; a file that became shorter belongs to a new run of that name."""
@@ -135,7 +141,13 @@ def _goes_on(before: str, now: str) -> bool:
 
 
 def picture(
-    run: Run, view: View, state: State, stopping: bool, locale: Locale, drawn: Mapping[str, Any] | None
+    run: Run,
+    view: View,
+    state: State,
+    stopping: bool,
+    locale: Locale,
+    drawn: Mapping[str, Any] | None,
+    metrics: Mapping[str, Text],
 ) -> dict[str, Any]:
     """All that the panel draws, in the visitor's language; of the curves only what is new after ``drawn``."""
     words = {name: said for name, said in Say.__dict__.items() if isinstance(said, Text)}
@@ -154,19 +166,54 @@ def picture(
         "steps": f"{step:,} / {total:,}" if total else "",
         "time": _time(view, state, locale),
         "facts": _facts(view, locale) if step else [],
+        "health": _health(view, locale) if step and "training" in view.phases else None,
         "message": _message(run, view, state, stopping, locale),
         "problems": _problems(view, locale),
-        "curves": {
-            "loss": _curve(view.loss, drawn, "loss", smooth=True),
-            "eval": _curve(view.eval, drawn, "eval"),
-            "learning_rate": _curve(view.learning_rate, drawn, "learning_rate"),
-            "grad_norm": _curve(view.grad_norm, drawn, "grad_norm"),
-        },
+        "curves": {name: _curve(curve, drawn, name, name == "loss") for name, curve in _curves(view).items()},
+        "charts": _charts(view, metrics, locale),
         "samples": _samples(view),
         "notes": [{"level": note.level, "text": locale(note.message)} for note in view.notes],
         "log": run.log_tail(LOG_BYTES),
         "words": {name: locale(said) for name, said in words.items()},
     }
+
+
+def _metrics(run: Run) -> Mapping[str, Text]:
+    """What the stage of a training run measures, by name."""
+    spec = run.read_spec().spec
+    return spec.stage.METRICS if isinstance(spec, TrainSpec) else {}
+
+
+def _curves(view: View) -> dict[str, Curve]:
+    """Every curve by a name of its own."""
+    return {
+        "loss": view.loss,
+        "eval": view.eval,
+        **{f"train/{name}": curve for name, curve in view.metrics.items()},
+        **{f"eval/{name}": curve for name, curve in view.eval_metrics.items()},
+        "learning_rate": view.learning_rate,
+        "grad_norm": view.grad_norm,
+    }
+
+
+def _charts(view: View, metrics: Mapping[str, Text], locale: Locale) -> list[dict[str, Any]]:
+    """The charts in their order: title, and its lines as curve, list of values, kind and word."""
+    train, smooth, tried = locale(Say.train), locale(Say.smooth), locale(Say.validation)
+    found = [
+        (locale(Say.title_loss), [["loss", "values", "raw", train], ["loss", "smooth", "strong", smooth],
+                                  ["eval", "values", "points", tried]]),
+    ]  # fmt: skip
+    for name, title in metrics.items():
+        lines = []
+        if name in view.metrics:
+            lines.append([f"train/{name}", "values", "strong", train])
+        if name in view.eval_metrics:
+            lines.append([f"eval/{name}", "values", "points", tried])
+        if lines:
+            found.append((locale(title), lines))
+    for name, said in (("learning_rate", Say.title_rate), ("grad_norm", Say.title_norm)):
+        found.append((locale(said), [[name, "values", "strong", locale(said)]]))
+    return [{"title": title, "lines": lines} for title, lines in found]
 
 
 def _curve(curve: Curve, drawn: Mapping[str, Any] | None, name: str, smooth: bool = False) -> dict[str, Any]:
@@ -233,6 +280,12 @@ def _message(run: Run, view: View, state: State, stopping: bool, locale: Locale)
         case Stopped() as ended if state == "stopped":
             return locale(Say.stopped_words(step=ended.step) if ended.step else Say.stopped_early)
     return locale(Say.lost_words) if state == "lost" else ""
+
+
+def _health(view: View, locale: Locale) -> dict[str, str] | None:
+    """How the run learns; nothing while it is too early to say."""
+    found = verdict(view)
+    return None if found.level == "waiting" else {"level": found.level, "text": locale(found.message)}
 
 
 def _problems(view: View, locale: Locale) -> dict[str, Any] | None:

@@ -51,10 +51,13 @@ def build(workspace: Workspace, language: str) -> gr.Blocks:
         desk.form, desk.chat_with = Form(desk, TrainSpec), gr.State({})
         build_topbar(desk)
         order = sorted(plugins(tabs).items(), key=lambda item: item[1].ORDER)
-        with gr.Tabs(elem_id="tabs", selected=order[0][0]) as tabbed:
+        first = next(name for name, module in order if module.FIRST)
+        with gr.Tabs(elem_id="tabs", selected=first) as tabbed:
             desk.tabs = tabbed
             for name, module in order:
                 _tab(desk, name, module)
+        for finish in desk.finishings:
+            finish()
         for state in desk.memories:
             state.render()
         _arrive(desk, page)

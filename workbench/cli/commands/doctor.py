@@ -18,14 +18,15 @@ from workbench.cli import DONE, FAILED
 from workbench.cli.flags import nothing_more, stray
 from workbench.cli.overview import columns_of, command_help, wrapped
 from workbench.cli.screen import Screen
-from workbench.datasets import raw_rows, read_catalogue
+from workbench.data.datasets import read_catalogue
+from workbench.data.samples import raw_records
 from workbench.fields import plain
-from workbench.install import CARD_QUERY, pins
 from workbench.models import local_models
 from workbench.problems import UserError
-from workbench.starter import is_whole, starter_folder
+from workbench.setup.install import CARD_QUERY, pins
+from workbench.setup.starter import is_whole, starter_folder
+from workbench.setup.torch_choice import Card, parse_card
 from workbench.text import Locale, Message, Text
-from workbench.torch_choice import Card, parse_card
 from workbench.wording import size
 from workbench.workspace import Workspace, source_folder
 
@@ -206,7 +207,7 @@ def _datasets(workspace: Workspace) -> Iterator[Finding]:
     problems = [problem.message for problem in catalogue.problems]
     for entry in catalogue.entries.values():
         try:
-            raw_rows(entry)
+            next(raw_records(entry))
         except UserError as error:
             problems += [problem.message for problem in error.problems]
     yield from (Finding("missing", message) for message in problems)

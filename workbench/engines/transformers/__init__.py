@@ -1,13 +1,10 @@
 """The engine of the model itself: base and adapters in this process, one answer at a time. Knows no HTTP and no run."""
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import AbstractContextManager
 from typing import Annotated, Any, Literal
 
 from workbench.engines import (
-    BASE,
     Answer,
     Engine,
     EngineSpec,
@@ -21,10 +18,11 @@ from workbench.engines import (
 )
 from workbench.engines.transformers.drawing import dice, draw
 from workbench.engines.transformers.line import Line
+from workbench.engines.transformers.voices import Voices
 from workbench.engines.transformers.writing import Writing
 from workbench.fields import Ui
 from workbench.problems import UserError
-from workbench.text import Message, Text
+from workbench.text import Text
 
 CHUNK = 512
 """Tokens of a prompt that are computed at once; between two chunks a request can be given up."""
@@ -35,7 +33,6 @@ class Say:
     weights = Text("Weights are held in {precision} on {device}.")
     too_long = Text("The chat has {given} tokens. Accepted: fewer than {context}. Shorten it, or begin a new one.")
     no_text = Text("The chat has no tokens with this template. Accepted: at least one. Write something.")
-    bad_adapter = Text("Adapter '{name}' does not fit this model: {reason}. Choose the model that it was trained on.")
     not_finite = Text(
         "In {precision} this model computes no numbers. Accepted: float32, bfloat16. Load it with another number type."
     )
@@ -54,10 +51,9 @@ def open(spec: Spec, opening: Opening) -> Engine:
     precision = _precision(spec.infer_dtype)
     tokenizer = opening.tokenizer()
     base = opening.model(precision)
-    model, names = _with_adapters(base, opening.adapters)
-    model.eval()
+    voices = Voices(base, opening.adapters, lambda folder: opening.whole(folder, precision))
     opening.note(Say.weights(precision=precision, device=base.device.type))
-    return Transformers(model, base.config, tokenizer, names, _stop_ids(base, tokenizer, opening), opening, precision)
+    return Transformers(voices, base.config, tokenizer, _stop_ids(base, tokenizer, opening), opening, precision)
 
 
 class Transformers:
@@ -65,44 +61,45 @@ class Transformers:
 
     def __init__(
         self,
-        model: Any,
+        voices: Voices,
         config: Any,
         tokenizer: Any,
-        adapters: Mapping[str, str],
         stop_ids: frozenset[int],
         opening: Opening,
         precision: Precision,
     ) -> None:
-        self._model, self._config, self._tokenizer = model, config, tokenizer
-        self._adapters, self._stop_ids, self._precision = adapters, stop_ids, precision
-        self._render, self._lead = opening.render, opening.lead
+        self._voices, self._tokenizer = voices, tokenizer
+        self._stop_ids, self._precision = stop_ids, precision
+        self._prompt, self._lead = opening.prompt, opening.lead
         self._context = context_length(config, tokenizer)
         self._line = Line()
-        self._encode("")  # brings the tokenizer into the one state that every thread needs, so that it never changes
+        # Brings the tokenizer into the one state that every thread needs, so that it never changes.
+        tokenizer("", add_special_tokens=False, verbose=False)
 
     @property
     def models(self) -> Sequence[str]:
-        return (BASE, *self._adapters)
+        return self._voices.names
 
     def stream(self, model: str, messages: Messages, sampling: Sampling, gone: Callable[[], bool]) -> Iterator[Piece]:
-        ids = self._encode(self._render(self._tokenizer, messages))
+        ids = self._prompt(self._tokenizer, messages)
         if not ids:
             raise UserError(Say.no_text(), key="messages")
-        if len(ids) >= self._context:
-            raise TooLong(Say.too_long(given=len(ids), context=self._context), key="messages")
+        context = self._context - self._voices.taken(model)
+        if len(ids) >= context:
+            raise TooLong(Say.too_long(given=len(ids), context=context), key="messages")
         return self._pieces(model, ids, sampling, gone)
 
-    def _pieces(self, model: str, ids: list[int], sampling: Sampling, gone: Callable[[], bool]) -> Iterator[Piece]:
+    def _pieces(self, model: str, ids: Sequence[int], sampling: Sampling, gone: Callable[[], bool]) -> Iterator[Piece]:
         with self._line.turn(gone) as first:
             if not first:
                 yield Piece("", "cancelled", len(ids))
                 return
             with self._speaking_as(model):
-                yield from self._write(ids, sampling, gone)
+                yield from self._write(ids, sampling, gone, self._context - self._voices.taken(model))
 
-    def _write(self, ids: list[int], sampling: Sampling, gone: Callable[[], bool]) -> Iterator[Piece]:
+    def _write(self, ids: Sequence[int], sampling: Sampling, gone: Callable[[], bool], context: int) -> Iterator[Piece]:
         answer, writing = Answer(sampling.stop, self._lead), Writing(self._decode)
-        room = min(sampling.max_tokens, self._context - len(ids))
+        room = min(sampling.max_tokens, context - len(ids))
         finish: Finish = "cancelled"
         count = 0
         for token in self._tokens(ids, sampling, gone):
@@ -118,11 +115,9 @@ class Transformers:
         last = answer.add(writing.rest(cut=finish != "stop")) + answer.rest()
         yield Piece(last, "stop" if answer.stopped else finish, len(ids), count)
 
-    def _tokens(self, ids: list[int], sampling: Sampling, gone: Callable[[], bool]) -> Iterator[int]:
+    def _tokens(self, ids: Sequence[int], sampling: Sampling, gone: Callable[[], bool]) -> Iterator[int]:
         """Token after token without end, until nobody waits for more."""
-        from transformers import DynamicCache
-
-        cache, generator = DynamicCache(config=self._config), dice(sampling.seed)
+        cache, generator = self._voices.begin(), dice(sampling.seed)
         fresh = ids
         while True:
             for start in range(0, len(fresh), CHUNK):
@@ -133,35 +128,21 @@ class Transformers:
             yield token
             fresh = [token]
 
-    def _compute(self, ids: list[int], cache: Any) -> Any:
+    def _compute(self, ids: Sequence[int], cache: Any) -> Any:
         """The logits after these tokens, which the cache takes in: a row of float32, in numpy."""
         import numpy
         import torch
 
         with torch.inference_mode():
-            inputs = torch.tensor([ids], device=self._model.device)
-            output = self._model(input_ids=inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            inputs = torch.tensor([list(ids)], device=self._voices.model.device)
+            output = self._voices.model(input_ids=inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
             logits = output.logits[0, -1].float().cpu().numpy()
         if not numpy.isfinite(logits.max()):
             raise UserError(Say.not_finite(precision=self._precision), key="infer_dtype")
         return logits
 
-    @contextmanager
-    def _speaking_as(self, model: str) -> Iterator[None]:
-        """The adapter of that name in place, or none of them."""
-        if model != BASE:
-            self._model.set_adapter(self._adapters[model], inference_mode=True)
-            yield
-        elif self._adapters:
-            with self._model.disable_adapter():
-                yield
-        else:
-            yield
-
-    def _encode(self, text: str) -> list[int]:
-        """Token ids; the template has written every special token, so none is added."""
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-        return ids
+    def _speaking_as(self, model: str) -> AbstractContextManager[None]:
+        return self._voices.speaking(model)
 
     def _decode(self, tokens: Sequence[int]) -> str:
         text: str = self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
@@ -192,26 +173,3 @@ def _stop_ids(base: Any, tokenizer: Any, opening: Opening) -> frozenset[int]:
     """The template's ends of turn and the model's own, of which there may be several."""
     own = base.generation_config.eos_token_id
     return frozenset(opening.stop_ids(tokenizer)) | frozenset(own if isinstance(own, list) else {own} - {None})
-
-
-def _with_adapters(base: Any, folders: Mapping[str, Path]) -> tuple[Any, Mapping[str, str]]:
-    """The base with all adapters beside it, and the key of each by model name (a key may hold no dots)."""
-    from peft import PeftModel
-    from safetensors import SafetensorError
-
-    model, keys = base, {name: f"adapter{at}" for at, name in enumerate(folders)}
-    for name, folder in folders.items():
-        try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("error", message="Found missing adapter keys")
-                if model is base:
-                    model = PeftModel.from_pretrained(base, str(folder), adapter_name=keys[name])
-                else:
-                    model.load_adapter(str(folder), adapter_name=keys[name])
-        except (RuntimeError, ValueError, OSError, SafetensorError, UserWarning) as error:
-            raise UserError(_bad_adapter(name, error), key="adapter_name_or_path") from error
-    return model, keys
-
-
-def _bad_adapter(name: str, error: Exception) -> Message:
-    return Say.bad_adapter(name=name, reason=str(error).splitlines()[0][:200])

@@ -1,34 +1,42 @@
 """Train: rows to tokens, model, trainer, and the run's words while it learns. Knows no page and no stage by name."""
 
-import math
-import random
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from workbench import stages, tuning
-from workbench.chats import use_template
+from workbench import quantising, stages, tuning
+from workbench.chats import stop_tokens, use_template
+from workbench.chats.encoding import Encoder, chat_options
 from workbench.jobs import Desk, StopAsked
-from workbench.jobs.train.encoding import encode_samples, write_excluded
+from workbench.jobs.train.arguments import attention, eval_every, is_mixed, run_steps, training_arguments
 from workbench.jobs.train.figure import draw_loss
+from workbench.jobs.train.rows import Rows, build_rows, fetch_sets
 from workbench.jobs.train.saving import saving_trainer, whole_checkpoint, write_final_weights
+from workbench.jobs.train.steering import early_stopping, steered_trainer
 from workbench.jobs.train.telling import Teller, telling_callback
 from workbench.jobs.train.troubles import damage_is_said, disk_full_is_said, no_memory_is_said, remove_unfinished
-from workbench.models import adapter_folder, choose_precision, device, fetched_folder, load_model, load_tokenizer
-from workbench.plans import FEW_STEPS, every, few_steps, read_samples, total_steps, validation_rows
+from workbench.models import (
+    Precision,
+    adapter_folder,
+    choose_precision,
+    fetched_folder,
+    load_model,
+    load_tokenizer,
+    trained_folder,
+)
+from workbench.plans import count_rows, has_tokens
+from workbench.preconditions import unmet
+from workbench.problems import UserError
 from workbench.sockets import plugins
 from workbench.specs import TrainSpec
-from workbench.stages import Encoded, Parts
+from workbench.stages import Parts
 from workbench.text import Text
-
-EVALS_A_RUN = 8
-SAVES_A_RUN = 4
 
 
 class Say:
-    rows = Text("{train} rows to learn from, {held} held out; {tokens} tokens, of which {trained} are learned.")
     moved = Text("{moved} of {all} weights are trained ({share} %).")
     resumed = Text("Resumed from {folder}: step {step}.")
+    packed = Text("{rows} rows are learned as {packed} of up to {cutoff} tokens.")
     from_start = Text("No whole checkpoint was found, so the run begins anew.")
 
 
@@ -36,8 +44,11 @@ def run(spec: TrainSpec, desk: Desk) -> dict[str, float]:
     """Train the spec's model; its closing figures: steps, loss, eval_loss, seconds, tokens."""
     stage = plugins(stages)[spec.stage.stage]
     desk.phase("reading")
-    samples = read_samples(desk.run.workspace, spec)
-    write_excluded(desk, samples.excluded)
+    if problems := unmet(spec):
+        raise UserError(*problems)
+    if not has_tokens(desk.run.workspace, spec):
+        fetch_sets(spec, desk)
+        count_rows(desk.run.workspace, spec)  # what is wrong with the data is told before anything is fetched
     remove_unfinished(desk.run.folder)
     checkpoint = whole_checkpoint(desk)
     folder = fetched_folder(
@@ -46,43 +57,48 @@ def run(spec: TrainSpec, desk: Desk) -> dict[str, float]:
     desk.phase("data")
     tokenizer = load_tokenizer(folder, spec.model.trust_remote_code)
     use_template(tokenizer, spec.model.template)
-    rows = encode_samples(spec, stage, tokenizer, samples.samples, desk)
-    train, held = _split(rows, spec)
-    _tell_rows(desk, train, held)
+    rows = build_rows(spec, desk, Encoder(tokenizer, chat_options(spec.model), stage, spec.stage, spec.data.cutoff_len))
+    rows = _arranged(spec, desk, rows)
+    rows = replace(rows, train=desk.choose(rows.train))
     desk.phase("model")
     from transformers import set_seed  # seconds: what is wrong with the data was told before
 
     set_seed(spec.optim.seed)
-    precision, why = choose_precision(spec.memory.precision, spec.tuning.finetuning_type == "full")
+    precision, why = choose_precision(spec.memory.precision, is_mixed(spec))
     if why:
         desk.note(why)
-    steps = total_steps(spec, len(train))
-    if steps < FEW_STEPS:
-        desk.note(few_steps(spec, len(train), steps), "warning")
-    teller = Teller(desk, spec, tokenizer, steps, every(spec.saving.eval_steps, steps, EVALS_A_RUN))
+    steps = run_steps(spec, desk, rows)
+    teller = Teller(desk, spec, tokenizer, steps, eval_every(spec, steps, rows))
     with no_memory_is_said():
         parts = Parts(
             model=_model(spec, desk, folder, precision),
             tokenizer=tokenizer,
-            train_rows=_dataset(train),
-            eval_rows=_dataset(held) if held else None,
-            arguments=_arguments(spec, desk, steps, precision, bool(held)),
-            callbacks=[telling_callback(teller)],
-            saving=saving_trainer(desk, teller, spec.model.model_name_or_path, spec.saving.save_total_limit),
+            train_rows=rows.train,
+            eval_rows=rows.held,
+            arguments=training_arguments(spec, desk, steps, precision, rows),
+            callbacks=[telling_callback(teller), *early_stopping(spec, desk)],
+            saving=steered_trainer(
+                spec,
+                desk,
+                saving_trainer(desk, teller, spec.model.model_name_or_path, spec.saving.save_total_limit),
+            ),
+            stop_ids=stop_tokens(tokenizer, spec.model.template),
+            find=lambda given: trained_folder(desk.run.workspace, given),
         )
-        return _learn(spec, desk, stage.trainer(spec.stage, parts), teller, checkpoint)
+        trainer = stage.trainer(spec.stage, parts)
+        tuning.hold_trained(trainer.model, spec.memory.precision == "pure_bf16")
+        return _learn(spec, desk, trainer, teller, checkpoint)
 
 
-def _model(spec: TrainSpec, desk: Desk, folder: Path, precision: Any) -> Any:
+def _model(spec: TrainSpec, desk: Desk, folder: Path, precision: Precision) -> Any:
     """The model with the weights that are to move."""
     method = plugins(tuning)[spec.tuning.finetuning_type]
-    base = load_model(folder, precision, spec.model.trust_remote_code)
+    held: Precision = precision if spec.tuning.FROZEN or spec.memory.precision == "pure_bf16" else "fp32"
+    asked = quantising.asked(spec.memory.model_dump())
+    base = load_model(folder, held, spec.model.trust_remote_code, asked, spec.stage.HEAD, attention(spec.memory))
     base.config.use_cache = False
     adapters = [found for one in spec.model.adapter_name_or_path if (found := adapter_folder(desk.run.workspace, one))]
-    model = method.apply(base, spec.tuning, adapters)
-    for config in model.peft_config.values():
-        # While saving, peft looks for the base under this name, and on the hub when there is no such folder.
-        config.base_model_name_or_path = str(folder)
+    model = tuning.tuned(method, base, spec.tuning, adapters, folder)
     _tell_weights(desk, model)
     return model
 
@@ -102,6 +118,7 @@ def _learn(spec: TrainSpec, desk: Desk, trainer: Any, teller: Teller, checkpoint
         if teller.stopped:
             raise StopAsked
         desk.say_phase("saving")
+        trainer.take_best()
         write_final_weights(desk, trainer, spec.model.model_name_or_path)
         view = desk.run.view()
         if spec.saving.plot_loss:
@@ -112,61 +129,17 @@ def _learn(spec: TrainSpec, desk: Desk, trainer: Any, teller: Teller, checkpoint
 def _look_first(desk: Desk, trainer: Any, teller: Teller, step: int) -> None:
     """Try the rows held out and ask the watched questions before the first step, where a stop left no time for it too."""
     view, due = desk.run.view(), teller.look_is_due(step)
-    trainer.args.eval_on_start = trainer.eval_dataset is not None and due and step not in view.eval.steps
+    trainer.args.eval_on_start = trainer.args.eval_strategy != "no" and due and step not in view.eval.steps
     teller.watches_first = due and not any(sample.step == step for sample in view.samples)
 
 
-def _split(rows: Sequence[Encoded], spec: TrainSpec) -> tuple[list[Encoded], list[Encoded]]:
-    """Rows to learn from and rows held out, drawn by the seed, each in its old order."""
-    held = validation_rows(spec.data.val_size, len(rows))
-    drawn = set(random.Random(spec.optim.seed).sample(range(len(rows)), min(held, len(rows) - 1)))  # noqa: S311
-    return [row for at, row in enumerate(rows) if at not in drawn], [rows[at] for at in sorted(drawn)]
-
-
-def _dataset(rows: Sequence[Encoded]) -> Any:
-    from datasets import Dataset
-
-    return Dataset.from_dict(
-        {"input_ids": [list(row.input_ids) for row in rows], "labels": [list(row.labels) for row in rows]}
-    )
-
-
-def _arguments(spec: TrainSpec, desk: Desk, steps: int, precision: str, validating: bool) -> dict[str, Any]:
-    """Keywords of TrainingArguments. On a CPU bf16 means weights held in it, not autocast, which gains nothing there."""
-    optim, saving, where = spec.optim, spec.saving, device()
-    return {
-        "output_dir": str(desk.run.folder),
-        "max_steps": steps,
-        "per_device_train_batch_size": optim.per_device_train_batch_size,
-        "per_device_eval_batch_size": optim.per_device_eval_batch_size,
-        "gradient_accumulation_steps": optim.gradient_accumulation_steps,
-        "learning_rate": optim.learning_rate,
-        "lr_scheduler_type": optim.lr_scheduler_type,
-        "warmup_steps": optim.warmup_steps or math.ceil(optim.warmup_ratio * steps),
-        "weight_decay": optim.weight_decay,
-        "max_grad_norm": optim.max_grad_norm,
-        "optim": optim.optim,
-        "seed": optim.seed,
-        "bf16": precision == "bf16" and where == "cuda",
-        "fp16": precision == "fp16",
-        "use_cpu": where == "cpu",
-        "activation_checkpointing": spec.memory.gradient_checkpointing,
-        "logging_steps": saving.logging_steps,
-        "logging_nan_inf_filter": False,
-        "eval_strategy": "steps" if validating else "no",
-        "eval_steps": every(saving.eval_steps, steps, EVALS_A_RUN),
-        "save_strategy": "steps",
-        "save_steps": every(saving.save_steps, steps, SAVES_A_RUN),
-        "report_to": [],
-        "disable_tqdm": True,
-        "dataloader_pin_memory": where == "cuda",
-    }
-
-
-def _tell_rows(desk: Desk, train: Sequence[Encoded], held: Sequence[Encoded]) -> None:
-    tokens = sum(len(row.input_ids) for row in train)
-    trained = sum(row.num_trained for row in train)
-    desk.note(Say.rows(train=len(train), held=len(held), tokens=f"{tokens:,}", trained=f"{trained:,}"))
+def _arranged(spec: TrainSpec, desk: Desk, rows: Rows) -> Rows:
+    """The rows as the stage's trainer takes them; told when several have become one."""
+    train = spec.stage.arranged(rows.train, spec.data.cutoff_len)
+    held = spec.stage.arranged(rows.held, spec.data.cutoff_len) if rows.held is not None else None
+    if not spec.data.streaming and len(train) != len(rows.train):
+        desk.note(Say.packed(rows=f"{len(rows.train):,}", packed=f"{len(train):,}", cutoff=f"{spec.data.cutoff_len:,}"))
+    return Rows(train, held)
 
 
 def _tell_weights(desk: Desk, model: Any) -> None:

@@ -45,9 +45,13 @@ def saving_trainer(desk: Desk, teller: Teller, base: str, keep: int | None) -> t
     """A class to mix in before a transformers Trainer: counts tokens, saves whole checkpoints, keeps the last ones."""
 
     class SavingTrainer:
-        def training_step(self, model: Any, inputs: Any, *rest: Any, **named: Any) -> Any:
-            mask = inputs["attention_mask"]
+        def count(self, mask: Any) -> None:
+            """Count the tokens that are computed; stages that make their own batches call it themselves."""
             teller.count(mask.sum(), mask.numel())
+
+        def training_step(self, model: Any, inputs: Any, *rest: Any, **named: Any) -> Any:
+            if "attention_mask" in inputs:
+                self.count(inputs["attention_mask"])
             return super().training_step(model, inputs, *rest, **named)  # type: ignore[misc]
 
         def evaluate(self, *rest: Any, **named: Any) -> Any:
@@ -63,7 +67,10 @@ def saving_trainer(desk: Desk, teller: Teller, base: str, keep: int | None) -> t
 
         def take_up(self: Any, checkpoint: Path, step: int) -> None:
             """Be as at the end of the checkpoint's step, with nothing left to train."""
+            from transformers import TrainerState
+
             self._load_from_checkpoint(str(checkpoint))
+            self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
             self.state.global_step = step
 
         def _save_checkpoint(self: Any, model: Any, trial: Any) -> None:
@@ -84,7 +91,7 @@ def saving_trainer(desk: Desk, teller: Teller, base: str, keep: int | None) -> t
             _sync(desk.run.folder)
             remove_unfinished(desk.run.folder)
             desk.say(Saved(step, final.name))
-            _drop_old(desk.run.folder, keep)
+            _drop_old(desk.run.folder, keep, self.state.best_global_step)
 
     return SavingTrainer
 
@@ -97,7 +104,7 @@ def write_final_weights(desk: Desk, trainer: Any, base: str) -> None:
     (staging / "training_args.bin").unlink(missing_ok=True)
     _finish(staging, base)
     write_through(staging)
-    for path in sorted(staging.iterdir(), key=lambda path: path.name == "adapter_config.json"):
+    for path in sorted(staging.iterdir(), key=lambda path: path.name in ("adapter_config.json", "config.json")):
         path.replace(desk.run.folder / path.name)
     _sync(desk.run.folder)
     remove_unfinished(desk.run.folder)
@@ -111,6 +118,10 @@ def _finish(folder: Path, base: str) -> None:
     if config.is_file():
         values = {**json.loads(config.read_text("utf-8")), "base_model_name_or_path": base}
         config.write_text(json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False), "utf-8")
+    whole = folder / "config.json"
+    if whole.is_file():
+        values = {**json.loads(whole.read_text("utf-8")), "use_cache": True}  # off while training only
+        whole.write_text(json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False), "utf-8")
     for path in _files(folder):
         path.chmod(0o644)
 
@@ -135,9 +146,10 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _drop_old(folder: Path, keep: int | None) -> None:
-    """Delete all but the last checkpoints; each is renamed first, so that a half-deleted one is never resumed."""
-    for old in checkpoints(folder)[: -keep if keep else 0]:
+def _drop_old(folder: Path, keep: int | None, best: int | None = None) -> None:
+    """Delete all but the last checkpoints and that of the best step, if one is followed; each is renamed first, so that
+    a half-deleted one is never resumed."""
+    for old in [one for one in checkpoints(folder)[: -keep if keep else 0] if one.name != f"checkpoint-{best}"]:
         (folder / STAGING).mkdir(exist_ok=True)
         old.rename(folder / STAGING / old.name)
     remove_unfinished(folder)

@@ -1,18 +1,27 @@
 """What a training run says while it learns: steps, validations, watched answers, and its ear for Stop."""
 
 import math
+import re
+import sys
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import psutil
 
-from workbench.chats import render, stop_tokens
+from workbench.chats import render, stop_tokens, to_tokens
+from workbench.chats.encoding import chat_options
 from workbench.events import Eval, Sample, Step
 from workbench.jobs import Desk
 from workbench.models import device
 from workbench.specs import TrainSpec
 from workbench.text import Text
+from workbench.tuning import autocast_for
 from workbench.view import View
+
+PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
+"""The most memory that a process has held, in /proc/self/status."""
 
 
 class Say:
@@ -65,6 +74,7 @@ class Teller:
                 padding=self._positions - tokens,
                 seconds=round(self._seconds, 4),
                 memory_bytes=memory_bytes(),
+                metrics=self._measured(logs),
             )
         )
         self._all_tokens += tokens
@@ -78,9 +88,14 @@ class Teller:
             self._desk.note(Say.no_number(step=step), "warning")
         return math.isfinite(loss)
 
-    def evaluated(self, step: int, loss: float) -> None:
-        if self._check(step, loss):
-            self._desk.say(Eval(step, loss))
+    def _measured(self, logs: Mapping[str, float], prefix: str = "") -> dict[str, float]:
+        """What the stage says it measures, as far as the trainer has logged it."""
+        named = ((name, logs.get(f"{prefix}{name}")) for name in self._spec.stage.METRICS)
+        return {name: round(value, 6) for name, value in named if value is not None}
+
+    def evaluated(self, step: int, logs: Mapping[str, float]) -> None:
+        if self._check(step, logs["eval_loss"]):
+            self._desk.say(Eval(step, logs["eval_loss"], self._measured(logs, "eval_")))
 
     def look_is_due(self, step: int) -> bool:
         """Whether the watched questions are to be asked, and the rows held out to be tried, after this step."""
@@ -93,7 +108,7 @@ class Teller:
 
     def watch(self, model: Any, step: int) -> None:
         """Ask the watched questions, greedily, and say the answers; no random number is drawn."""
-        if not self._spec.saving.watch_prompts:
+        if not self._spec.saving.watch_prompts or self._spec.stage.HEAD != "words":
             return
         learning = model.training
         model.eval()
@@ -104,11 +119,13 @@ class Teller:
     def _answer(self, model: Any, prompt: str) -> str:
         import torch
 
-        text = render(self._tokenizer, [{"role": "user", "content": prompt}], ask=True)
-        inputs = self._tokenizer(text, add_special_tokens=False, return_tensors="pt").to(model.device)
-        with torch.no_grad():
+        asked, options = [{"role": "user", "content": prompt}], chat_options(self._spec.model)
+        (tokens,) = to_tokens(self._tokenizer, [render(self._tokenizer, asked, True, options=options)])
+        inputs = torch.tensor([tokens.ids], device=model.device)
+        with torch.no_grad(), autocast_for(self._spec.tuning, model):
             output = model.generate(
-                **inputs,
+                inputs,
+                attention_mask=torch.ones_like(inputs),
                 max_new_tokens=self._spec.saving.watch_max_tokens,
                 do_sample=False,
                 use_cache=True,
@@ -118,14 +135,14 @@ class Teller:
                 eos_token_id=stop_tokens(self._tokenizer, self._spec.model.template),
                 pad_token_id=self._tokenizer.pad_token_id,
             )
-        answer: str = self._tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        answer: str = self._tokenizer.decode(output[0, inputs.shape[1] :], skip_special_tokens=True)
         return answer.strip()
 
     def figures(self, view: View) -> dict[str, float]:
         """The closing figures of the run; tokens and seconds as far as this process computed it."""
         known = {"loss": view.step.loss, "eval_loss": view.eval_loss}
         return {
-            "steps": self._total,
+            "steps": view.step.step,
             **{name: value for name, value in known.items() if value is not None},
             "tokens": self._all_tokens,
             "seconds": round(self._all_seconds, 2),
@@ -133,12 +150,25 @@ class Teller:
 
 
 def memory_bytes() -> int:
-    """Peak memory of the card, or the memory that this process holds now."""
+    """Peak memory of the card, or of this process; on Windows what the process holds now."""
     if device() == "cuda":
         import torch
 
         return int(torch.cuda.max_memory_allocated())
-    return int(psutil.Process().memory_info().rss)
+    return _peak_bytes()
+
+
+def _peak_bytes() -> int:
+    """Linux counts into ru_maxrss what the process held that started this one, so there the kernel's own mark is read."""
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().rss)
+    status = Path("/proc/self/status")
+    if status.is_file() and (mark := PEAK.search(status.read_text("utf-8"))):
+        return int(mark[1]) * 1024
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def telling_callback(teller: Teller) -> Any:
@@ -168,6 +198,6 @@ def telling_callback(teller: Teller) -> Any:
                 teller.point(state.global_step, state.epoch or 0.0, logs)
 
         def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **named: Any) -> None:
-            teller.evaluated(state.global_step, metrics["eval_loss"])
+            teller.evaluated(state.global_step, metrics)
 
     return Telling()

@@ -1,9 +1,9 @@
 // Draws a run. Asks the server what is new while the run goes on and the page is seen; writes text as text, never as HTML.
 const PAUSE_MS = 1000;
-const CURVES = ["loss", "eval", "learning_rate", "grad_norm"];
 let asked = null, timer = null, view = null, busy = false;
-let seen = "", tab = "loss", scale = "linear", zoom = null;
-const curves = {};
+let seen = "", tab = 0, scale = "linear", zoom = null;
+let curves = {};
+const NONE = { steps: [], values: [], smooth: [] };
 
 const node = (tag, classes, text) => {
   const made = document.createElement(tag);
@@ -19,7 +19,7 @@ const svg = (tag, attributes) => {
 
 function forget() {
   seen = ""; view = null; zoom = null;
-  for (const name of CURVES) curves[name] = { steps: [], values: [], smooth: [] };
+  curves = {};
 }
 
 async function ask() {
@@ -27,7 +27,7 @@ async function ask() {
   if (busy || !root().isConnected) { if (root().isConnected) timer = setTimeout(ask, 200); return; }
   busy = true;
   try {
-    const drawn = Object.fromEntries(CURVES.map(name => [name, [curves[name].steps.at(-1) ?? -1, curves[name].steps.length]]));
+    const drawn = Object.fromEntries(Object.entries(curves).map(([name, curve]) => [name, [curve.steps.at(-1) ?? -1, curve.steps.length]]));
     const question = asked;
     const answer = await server.snapshot({ ...question, seen, drawn });
     if (question === asked && answer) take(answer);
@@ -39,10 +39,8 @@ async function ask() {
 function take(answer) {
   const before = view && view.state + view.shown;
   seen = answer.seen; view = answer;
-  for (const name of CURVES) {
-    const sent = answer.curves && answer.curves[name];
-    if (!sent) continue;
-    const curve = curves[name];
+  for (const [name, sent] of Object.entries(answer.curves ?? {})) {
+    const curve = curves[name] ??= { steps: [], values: [], smooth: [] };
     curve.steps = curve.steps.slice(0, sent.from).concat(sent.points[0]);
     curve.values = curve.values.slice(0, sent.from).concat(sent.points[1]);
     if (sent.points[2]) curve.smooth = curve.smooth.slice(0, sent.from).concat(sent.points[2]);
@@ -67,6 +65,7 @@ function draw() {
   root().append(head, progress(), facts());
   if (view.problems) root().append(problems());
   else if (view.message) root().append(node("p", "message", view.message));
+  if (view.health) root().append(node("p", "health " + view.health.level, view.health.text));
   root().append(chart());
   if (view.samples.length) root().append(samples());
   if (view.notes.length) root().append(fold("notes", view.words.notes, notes(), view.notes.some(n => n.level === "warning") || opened.has("notes")));
@@ -139,28 +138,22 @@ function fold(name, title, content, open) {
   return box;
 }
 
-const LINES = {
-  loss: [["loss", "values", "raw", "train"], ["loss", "smooth", "strong", "smooth"], ["eval", "values", "points", "validation"]],
-  learning_rate: [["learning_rate", "values", "strong", "title_rate"]],
-  grad_norm: [["grad_norm", "values", "strong", "title_norm"]],
-};
-const TITLES = { loss: "title_loss", learning_rate: "title_rate", grad_norm: "title_norm" };
-
 function chart() {
   const box = node("section", "chart");
   const bar = node("div", "tools");
   const tabs = node("div", "choices");
-  for (const name of Object.keys(LINES)) tabs.append(choice(view.words[TITLES[name]], tab === name, () => { tab = name; zoom = null; draw(); }));
+  if (tab >= view.charts.length) tab = 0;
+  view.charts.forEach((one, at) => tabs.append(choice(one.title, tab === at, () => { tab = at; zoom = null; draw(); })));
   const scales = node("div", "choices");
   if (zoom) scales.append(choice(view.words.reset_zoom, false, () => { zoom = null; draw(); }));
   for (const [name, word] of [["linear", "linear"], ["log", "logarithmic"]])
     scales.append(choice(view.words[word], scale === name, () => { scale = name; draw(); }));
   bar.append(tabs, scales);
   box.append(bar);
-  if (!curves.loss.steps.length && !curves.eval.steps.length) { box.append(node("p", "empty", view.words.no_points)); return box; }
+  if (!(curves.loss ?? NONE).steps.length && !(curves.eval ?? NONE).steps.length) { box.append(node("p", "empty", view.words.no_points)); return box; }
   const legend = node("ul", "legend");
-  if (tab === "loss") for (const [curve, , kind, word] of LINES.loss)
-    if (curves[curve].steps.length) legend.append(node("li", kind, view.words[word]));
+  const drawn = view.charts[tab].lines.filter(([curve]) => (curves[curve] ?? NONE).steps.length);
+  if (view.charts[tab].lines.length > 1) for (const [, , kind, word] of drawn) legend.append(node("li", kind, word));
   legend.append(node("li", "hint", view.words.drag));
   box.append(plot(), legend);
   return box;
@@ -187,7 +180,7 @@ const number = value => value === 0 ? "0" : Math.abs(value) < 0.001 || Math.abs(
 
 function plot() {
   const width = 720, height = 230, left = 52, right = 10, top = 10, bottom = 26;
-  const lines = LINES[tab].map(([curve, values, kind, word]) => ({
+  const lines = view.charts[tab].lines.filter(([curve]) => curves[curve]).map(([curve, values, kind, word]) => ({
     kind, word, points: curves[curve].steps.map((step, at) => [step, curves[curve][values][at]]).filter(point => Number.isFinite(point[1]) && (scale === "linear" || point[1] > 0)),
   }));
   const first = zoom ? zoom[0] : 0;
@@ -201,7 +194,7 @@ function plot() {
   if (scale === "linear" && unbend(low) < 0 && Math.min(...values) >= 0) low = 0;
   const x = step => left + (step - first) / (last - first || 1) * (width - left - right);
   const y = value => top + (high - bend(value)) / (high - low) * (height - top - bottom);
-  const image = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": view.words[TITLES[tab]] });
+  const image = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": view.charts[tab].title });
   for (const at of ticks(low, high, 5)) {
     const value = unbend(at);
     image.append(svg("line", { x1: left, x2: width - right, y1: y(value), y2: y(value), class: "grid" }));
@@ -248,7 +241,7 @@ function hover(box, image, tip, lines, at) {
     nearest ??= rows[0]?.[1][0];
     if (nearest === undefined || nearest === null) return;
     guide.setAttribute("x1", at.x(nearest)); guide.setAttribute("x2", at.x(nearest)); guide.setAttribute("visibility", "visible");
-    tip.replaceChildren(node("b", "", `${view.words.step} ${nearest.toLocaleString()}`), ...rows.map(([word, point]) => node("span", "", `${view.words[word]} ${number(point[1])}`)));
+    tip.replaceChildren(node("b", "", `${view.words.step} ${nearest.toLocaleString()}`), ...rows.map(([word, point]) => node("span", "", `${word} ${number(point[1])}`)));
     tip.hidden = false;
     tip.style.left = `${Math.min(78, at.x(nearest) / at.width * 100 + 1)}%`;
     if (from !== null) {

@@ -12,6 +12,7 @@ class Say:
 
 
 ORDER = 40
+FIRST = False
 TITLE = Say.title
 
 

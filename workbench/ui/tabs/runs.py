@@ -36,6 +36,7 @@ class Say:
 
 
 ORDER = 90
+FIRST = False
 TITLE = Say.title
 
 

@@ -6,6 +6,7 @@ from workbench.text import Text
 from workbench.ui.asking import build_asking
 from workbench.ui.desk import Desk
 from workbench.ui.happening import build_happening
+from workbench.ui.needs import build_needs
 from workbench.ui.preview import build_preview
 from workbench.ui.rows import build_rows
 
@@ -15,6 +16,7 @@ class Say:
 
 
 ORDER = 10
+FIRST = True
 TITLE = Say.title
 
 
@@ -23,6 +25,7 @@ def build(desk: Desk) -> None:
     with gr.Row(elem_id="train", equal_height=False):
         with gr.Column(scale=9, min_width=340, elem_id="asking"):
             asking = build_asking(desk)
+            build_needs(desk, asking)
             build_preview(desk, asking)
             build_rows(desk)
         with gr.Column(scale=11, min_width=340, elem_id="happening"):

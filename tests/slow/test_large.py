@@ -1,0 +1,93 @@
+"""A set of a gigabyte: looked at, checked and turned into tokens without taking the memory that it would fill."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from workbench.data.datasets import read_catalogue
+from workbench.data.samples import count_set, placeholders, read_set
+from workbench.workspace import Workspace, source_folder
+
+pytestmark = pytest.mark.slow
+
+GIGABYTE = 1_000_000_000
+MOST_BYTES = 1_500_000_000
+SENTENCE = "The river runs past the old mill, and in the evening the light lies on the water for a while. "
+WORK = """
+import json, resource, sys
+from pathlib import Path
+from workbench.checks import Context
+from workbench.data.checkup import check_set
+from workbench.data.datasets import read_catalogue
+from workbench.chats.encoding import Encoder, chat_options
+from workbench.events import EventLog
+from workbench.jobs import Desk
+from workbench.jobs.train.rows import build_rows
+from workbench.chats import use_template
+from workbench.models import load_tokenizer
+from workbench.runs import create
+from workbench.sockets import plugins
+from workbench import stages
+from workbench.specs import TrainSpec, read_flat
+from workbench.workspace import Workspace
+
+workspace = Workspace(Path(sys.argv[1]))
+shares = []
+report = check_set(read_catalogue(workspace).entries["large"], Context(), told=lambda rows, share: shares.append(share))
+spec = read_flat(TrainSpec, {"model_name_or_path": "models/tiny", "template": "chatml", "dataset": "large",
+                             "cutoff_len": 256, "output_dir": "large"}).unwrap()
+run = create(workspace, spec)
+tokenizer = load_tokenizer(workspace.models / "tiny", False)
+use_template(tokenizer, "chatml")
+stage = plugins(stages)["sft"]
+encoder = Encoder(tokenizer, chat_options(spec.model), stage, spec.stage, spec.data.cutoff_len)
+rows = build_rows(spec, Desk(run, EventLog(run.events), False), encoder)
+print(json.dumps({"checked": report.rows, "excluded": report.excluded, "told": len(shares), "shares": shares[:1] + shares[-1:],
+                  "rows": len(rows.train) + len(rows.held), "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
+"""
+
+
+@pytest.fixture
+def large(workspace: Workspace) -> int:
+    """The set ``large`` of a gigabyte; the number of its rows."""
+    answer = SENTENCE * 210
+    rows = 0
+    with (workspace.data / "large.jsonl").open("w", encoding="utf-8") as file:
+        while file.tell() < GIGABYTE:
+            lines = (
+                json.dumps({"instruction": f"Tell tale {rows + at}.", "output": f"{rows + at}: {answer}"})
+                for at in range(500)
+            )
+            file.write("\n".join(lines) + "\n")
+            rows += 500
+    (workspace.data / "dataset_info.json").write_text(json.dumps({"large": {"file_name": "large.jsonl"}}), "utf-8")
+    return rows
+
+
+def test_a_gigabyte_is_opened_at_once_and_read_in_little_memory(large: int, workspace: Workspace, tmp_path: Path) -> None:
+    start = time.monotonic()
+    entry = read_catalogue(workspace).entries["large"]
+    count = count_set(entry, {}, None)
+    first = [read for _, read in zip(range(20), read_set(entry), strict=False)]
+    assert (placeholders(entry), len(first)) == ([], 20)
+    opened = time.monotonic() - start
+    assert opened < 2
+    assert not count.exact
+    assert abs(count.samples - large) < large / 50
+
+    start = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", WORK, str(workspace.root)], cwd=source_folder(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    seen = json.loads(done.stdout.splitlines()[-1])
+    print(f"opened in {opened:.2f} s; {large:,} rows checked and tokenised in {time.monotonic() - start:.0f} s; {seen}")
+    assert (seen["checked"], seen["rows"], seen["excluded"]) == (large, large, 0)
+    assert seen["peak"] < MOST_BYTES
+    assert seen["told"] > 10 and seen["shares"][0] < 0.2 and seen["shares"][1] == 1.0
+    events = (workspace.saves / "tiny/lora/large/events.jsonl").read_text("utf-8")
+    assert events.count('"name": "data"') > 10, "progress is said while rows become tokens"

@@ -1,0 +1,1 @@
+"""What the trainers of several stages share: packing, log-probabilities, losses, rewards. Knows tensors, no stage by name."""

@@ -1,0 +1,1 @@
+"""What bootstrap.py is made of: a bare Python can import it."""
