@@ -1,9 +1,7 @@
 """Who may import whom: the floors of the house, as data, held against every import statement of the program."""
 
 import ast
-from collections.abc import Iterator
-
-import pytest
+from collections.abc import Collection, Iterator
 
 from tests.contracts.tree import sources, syntax
 
@@ -130,31 +128,35 @@ def test_every_module_has_its_floor_and_every_name_its_module() -> None:
     assert len(MODULES) >= LEAST_MODULES
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_imports_reach_only_where_they_may(name: str) -> None:
-    wrong = [other for other in ours(imports(name)) if not may_import(name, other)]
-    assert not wrong, f"{name} (floor {FLOOR_OF[unit(name)]}) may not import {', '.join(wrong)}"
+def wrong_ones(found: dict[str, Collection[str]]) -> dict[str, list[str]]:
+    """Only the modules of which something is wrong."""
+    return {name: sorted(others) for name, others in found.items() if others}
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_plugins_are_found_and_never_named(name: str) -> None:
-    wrong = [
-        other for other in ours(imports(name)) if socket_of(other) is not None and plugin_of(other) != plugin_of(name)
-    ]
-    assert not wrong, f"{name} names {', '.join(wrong)}: ask workbench.sockets.plugins for what is there"
+def test_imports_reach_only_where_they_may() -> None:
+    wrong = {name: [one for one in ours(imports(name)) if not may_import(name, one)] for name in MODULES}
+    assert not wrong_ones(wrong), "imports that the floors forbid"
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_heavy_libraries_are_imported_late(name: str) -> None:
-    wrong = {other for other in imports_at_once(name) if other.partition(".")[0] in HEAVY}
-    assert not wrong, f"{name} imports {', '.join(wrong)} at once: do it inside the function that needs it"
+def test_plugins_are_found_and_never_named() -> None:
+    wrong = {
+        name: [one for one in ours(imports(name)) if socket_of(one) is not None and plugin_of(one) != plugin_of(name)]
+        for name in MODULES
+    }
+    assert not wrong_ones(wrong), "ask workbench.sockets.plugins for what is there"
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_libraries_that_show_stay_in_their_place(name: str) -> None:
-    libraries = {other.partition(".")[0] for other in imports(name)}
-    wrong = {library for library in libraries & set(ONLY_IN) if unit(name) not in ONLY_IN[library]}
-    assert not wrong, f"{name} imports {', '.join(wrong)}, which belongs to {[ONLY_IN[library] for library in wrong]}"
+def test_heavy_libraries_are_imported_late() -> None:
+    wrong = {name: [one for one in imports_at_once(name) if one.partition(".")[0] in HEAVY] for name in MODULES}
+    assert not wrong_ones(wrong), "import them inside the function that needs them"
+
+
+def test_libraries_that_show_stay_in_their_place() -> None:
+    wrong = {}
+    for name in MODULES:
+        libraries = {other.partition(".")[0] for other in imports(name)}
+        wrong[name] = {one for one in libraries & set(ONLY_IN) if unit(name) not in ONLY_IN[one]}
+    assert not wrong_ones(wrong), f"each belongs to {ONLY_IN}"
 
 
 def test_no_module_waits_for_itself() -> None:

@@ -2,8 +2,6 @@
 
 import ast
 
-import pytest
-
 from tests.contracts.tree import sources, syntax
 
 FILE_LINES, FUNCTION_LINES = 400, 60
@@ -24,21 +22,19 @@ def test_enough_was_seen() -> None:
     assert sum(len(functions(name)) for name in sources()) >= LEAST_FUNCTIONS
 
 
-@pytest.mark.parametrize("name", sources())
-def test_a_file_can_be_read_at_once(name: str) -> None:
-    lines = len(sources()[name].read_text("utf-8").splitlines())
-    assert lines <= FILE_LINES, f"{name} has {lines} lines: make it a folder of the same name"
+def test_a_file_can_be_read_at_once() -> None:
+    lines = {name: len(path.read_text("utf-8").splitlines()) for name, path in sources().items()}
+    long = {name: count for name, count in lines.items() if count > FILE_LINES}
+    assert not long, f"{long}: make each a folder of the same name"
 
 
-@pytest.mark.parametrize("name", sources())
-def test_a_function_can_be_read_at_once(name: str) -> None:
-    long = {where: lines for where, lines in functions(name).items() if lines > FUNCTION_LINES}
-    assert not long, f"{name}: {long}: split them"
+def test_a_function_can_be_read_at_once() -> None:
+    every = {f"{name}.{where}": lines for name in sources() for where, lines in functions(name).items()}
+    long = {where: lines for where, lines in every.items() if lines > FUNCTION_LINES}
+    assert not long, f"{long}: split them"
 
 
-@pytest.mark.parametrize("name", sources())
-def test_a_module_says_what_it_is(name: str) -> None:
-    said = ast.get_docstring(syntax(name))
-    assert said and len(said) >= 30 and said[-1] in ".`", (
-        f"{name} does not open with what it is and what it does not know"
-    )
+def test_a_module_says_what_it_is() -> None:
+    said = {name: ast.get_docstring(syntax(name)) or "" for name in sources()}
+    silent = [name for name, words in said.items() if len(words) < 30 or words[-1] not in ".`"]
+    assert not silent, f"{silent} do not open with what they are and what they do not know"
