@@ -62,6 +62,8 @@ class Asking:
     load: Any = None
     start: Any = None
     draft: Any = None
+    changed: Any = None
+    """Updates of sections and fields that are on their way: marks, and what appears or goes."""
     used: Any = None
     """The fields that are seen, so that only those that appear or go are touched."""
     sections: list[tuple[Any, Sequence[str]]] = field(default_factory=list)
@@ -91,6 +93,7 @@ def build_asking(desk: Desk) -> Asking:
     asking = Asking(desk)
     form = desk.form
     asking.draft = gr.BrowserState({}, storage_key="workbench-draft", secret=BROWSER_KEY)
+    asking.changed = gr.State([])
     asking.marked, asking.names, asking.used = gr.State([]), gr.State([]), gr.State(sorted(form.used({})))
     with gr.Row(elem_id="asking-head"):
         form.field("stage", scale=3, min_width=140)
@@ -273,7 +276,9 @@ def _react(desk: Desk, asking: Asking) -> None:
         updates, marked = desk.form.mark(wrong, marked, language, turned)
         folds = [gr.update(visible=bool(used & set(keys))) if turned else gr.skip() for _, keys in asking.sections]
         told = [told_line(locale, checked), asking.flat(now, values)]
-        return [now, [*marked, *still], sorted(used) if turned else gr.skip(), *told, *folds, *boxes, *updates]
+        news = [*folds, *updates]
+        changed = gr.skip() if all(one == gr.skip() for one in news) else news
+        return [now, [*marked, *still], sorted(used) if turned else gr.skip(), *told, changed, *boxes]
 
     inputs = [desk.language, asking.marked, asking.used, *asking.inputs[1:]]
     outputs = [
@@ -282,10 +287,12 @@ def _react(desk: Desk, asking: Asking) -> None:
         asking.used,
         asking.line,
         asking.draft,
-        *[section for section, _ in asking.sections],
+        asking.changed,
         *asking.boxes,
-        *desk.form.components,
     ]
+    # Every output costs the browser time, and marks seldom change: so they are passed on only when one does.
+    seldom = [*[section for section, _ in asking.sections], *desk.form.components]
+    asking.changed.change(lambda news: news or [gr.skip()] * len(seldom), asking.changed, seldom, show_progress="hidden")
     desk.retellings.append((partial(react, anew=True), inputs, outputs))
     gr.on(
         [component.change for component in [*asking.boxes, *desk.form.components]],
