@@ -7,9 +7,9 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Window, picture
 from tests.browser.test_train import choose, type_into, wait_state
+from workbench import stages
 from workbench.runs import list_runs
 from workbench.sockets import plugins
-from workbench import stages
 
 pytestmark = [pytest.mark.browser, pytest.mark.proof]
 

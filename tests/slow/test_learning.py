@@ -17,7 +17,7 @@ from workbench.specs import ServeSpec, TrainSpec, read_flat, read_yaml
 from workbench.talk import ask
 from workbench.workspace import Workspace, source_folder
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.proof]
 
 QUESTIONS = yaml.safe_load((Path(__file__).parent / "questions.yaml").read_text("utf-8"))
 GREEDY = Sampling(max_tokens=60, temperature=0)

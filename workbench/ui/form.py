@@ -116,7 +116,7 @@ def sentence(knob: Knob, locale: Locale) -> str:
 
 def shown(knob: Knob, value: Any) -> Any:
     """A value as its component holds it: numbers as text, so that 2e-4 may be typed; lines for lists of sentences."""
-    if knob.kind in ("bool", "choice"):
+    if knob.kind == "choice" or (knob.kind == "bool" and not knob.optional):
         return value
     if knob.ui.widget in ("dataset", "adapter"):
         return list(value or [])
@@ -127,6 +127,8 @@ def shown(knob: Knob, value: Any) -> Any:
 
 def _component(knob: Knob, value: Any, properties: dict[str, Any]) -> Any:
     def make(**words: Any) -> Any:
+        if knob.kind == "bool" and knob.optional:  # a box to tick can't say that nothing was chosen
+            return gr.Dropdown(choices=["", "true", "false"], value=value, **words, **properties)
         if knob.kind == "bool":
             return gr.Checkbox(value=value, **words, **properties)
         if knob.kind == "choice":
