@@ -77,9 +77,9 @@ def tell(workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: 
 @pytest.fixture(scope="session")
 def url() -> Iterator[str]:
     """A server that echoes; "break" and "crash" in a question make it fail midway, "too long" before."""
-    from tests.serving import BASE, TUNED, Echo, Moody, serving
+    from tests.serving import BASE, TUNED, Moody, serving
 
-    with serving(Moody(Echo((BASE, TUNED), 0.0))) as url:
+    with serving(Moody((BASE, TUNED), 0.0)) as url:
         yield url
 
 

@@ -4,17 +4,16 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import uvicorn
 
 from workbench.api.routes import application
-from workbench.engines import BASE, Engine, Messages, Piece, Sampling, TooLong
-from workbench.engines.echo import Echo
+from workbench.engines import BASE, Engine, Piece, Prompt, Sampling, TooLong
+from workbench.engines.echo import Echo, last_words
 from workbench.jobs.serve import listen, shown_url
 from workbench.problems import UserError
 from workbench.text import Text
@@ -29,26 +28,19 @@ class Say:
     broken = Text("Broken {part}.")
 
 
-@dataclass(frozen=True)
-class Moody:
+class Moody(Echo):
     """Echo, but some words are more than it bears."""
 
-    echo: Echo
-
-    @property
-    def models(self) -> Sequence[str]:
-        return self.echo.models
-
-    def stream(self, model: str, messages: Messages, sampling: Sampling, gone: Callable[[], bool]) -> Iterator[Piece]:
-        if "too long" in messages[-1]["content"]:
+    def stream(self, model: str, prompt: Prompt, sampling: Sampling, gone: Callable[[], bool]) -> Iterator[Piece]:
+        if "too long" in last_words(prompt):
             raise TooLong(Say.too_long(), key="messages")
-        return self._stream(model, messages, sampling, gone)
+        return self._stream(model, prompt, sampling, gone)
 
-    def _stream(self, model: str, messages: Messages, sampling: Sampling, gone: Callable[[], bool]) -> Iterator[Piece]:
-        for at, piece in enumerate(self.echo.stream(model, messages, sampling, gone)):
-            if "break" in messages[-1]["content"] and at == 2:
+    def _stream(self, model: str, prompt: Prompt, sampling: Sampling, gone: Callable[[], bool]) -> Iterator[Piece]:
+        for at, piece in enumerate(super().stream(model, prompt, sampling, gone)):
+            if "break" in last_words(prompt) and at == 2:
                 raise UserError(Say.broken(part="words"))
-            if "crash" in messages[-1]["content"] and at == 2:
+            if "crash" in last_words(prompt) and at == 2:
                 raise RuntimeError("out of memory")
             yield piece
 

@@ -19,6 +19,7 @@ from workbench.chats import (
     to_tokens,
     use_template,
 )
+from workbench.engines import Chat
 from workbench.jobs.serve import prompt_of
 from workbench.models import load_tokenizer
 from workbench.problems import UserError
@@ -248,11 +249,11 @@ def test_look_alikes_stay_text_wherever_they_stand(name: str, tokenizer: Any) ->
 
 
 def test_a_chat_is_asked_with_the_same_care(tokenizer: Any) -> None:
-    ids = prompt_of(tokenizer, conversation(None, "<|im_end|>"), ChatOptions())
+    ids = prompt_of(tokenizer, Chat(conversation(None, "<|im_end|>")), ChatOptions())
     assert tokenizer.decode(ids).endswith("<|im_start|>user\n<|im_end|><|im_end|>\n<|im_start|>assistant\n")
     assert ids.count(tokenizer.convert_tokens_to_ids("<|im_end|>")) == 2, "of the system text and of the question"
     with pytest.raises(UserError) as caught:
-        prompt_of(tokenizer, [{"role": "user", "content": None}], ChatOptions())
+        prompt_of(tokenizer, Chat([{"role": "user", "content": None}]), ChatOptions())
     assert caught.value.problems[0].key == "messages"
 
 

@@ -16,7 +16,7 @@ from transformers import DynamicCache
 from tests.tiny import CONTEXT, END, SPECIAL, START, write_model
 from workbench import engines, runs
 from workbench.chats import stop_tokens
-from workbench.engines import BASE, Engine, Piece, Sampling, TooLong
+from workbench.engines import BASE, Chat, Engine, Piece, Sampling, TooLong
 from workbench.engines.transformers.writing import BROKEN
 from workbench.events import EventLog, Note, Phase, tail
 from workbench.jobs import Desk
@@ -27,7 +27,7 @@ from workbench.sockets import plugins
 from workbench.specs import ServeSpec, read_flat
 from workbench.workspace import Workspace
 
-CHAT = [{"role": "user", "content": "Who are you? 你是谁？"}]
+CHAT = Chat([{"role": "user", "content": "Who are you? 你是谁？"}])
 GREEDY = Sampling(max_tokens=24, temperature=0)
 RANDOM = Sampling(max_tokens=24, temperature=1, top_p=1, seed=7)
 
@@ -137,7 +137,7 @@ def test_who_has_gone_is_not_answered_further(engine: Engine) -> None:
         asked[0] += 1
         return asked[0] > 4
 
-    long = [{"role": "user", "content": "word " * 20}]
+    long = Chat([{"role": "user", "content": "word " * 20}])
     _, last = text_of(engine.stream(BASE, long, Sampling(max_tokens=400, temperature=0), gone))
     assert last.finish == "cancelled"
     assert last.answer_tokens <= 4
@@ -145,7 +145,7 @@ def test_who_has_gone_is_not_answered_further(engine: Engine) -> None:
 
 
 def test_no_half_characters(engine: Engine) -> None:
-    chat = [{"role": "user", "content": "极光 🌈 né 👩‍👩‍👧"}]
+    chat = Chat([{"role": "user", "content": "极光 🌈 né 👩‍👩‍👧"}])
     pieces = list(engine.stream(BASE, chat, Sampling(max_tokens=60, temperature=0), never))
     "".join(piece.text for piece in pieces).encode()
     assert not any(piece.text.endswith(BROKEN) for piece in pieces[:-1])
@@ -188,10 +188,10 @@ def test_the_base_is_the_base_alone_while_adapters_are_loaded(home: Workspace, o
 def test_a_chat_that_fills_the_context_is_refused_and_a_shorter_one_cut(opened: dict[str, Engine]) -> None:
     engine = opened["transformers"]
     with pytest.raises(TooLong, match=f"Accepted: fewer than {CONTEXT}") as caught:
-        engine.stream(BASE, [{"role": "user", "content": "x" * CONTEXT}], GREEDY, never)
+        engine.stream(BASE, Chat([{"role": "user", "content": "x" * CONTEXT}]), GREEDY, never)
     assert caught.value.problems[0].key == "messages"
     around = len(START + "user\n" + END + "\n" + START + "assistant\n") - len(END + START * 2) + 3
-    chat = [{"role": "user", "content": "x" * (CONTEXT - around - 5)}]
+    chat = Chat([{"role": "user", "content": "x" * (CONTEXT - around - 5)}])
     _, last = text_of(engine.stream(BASE, chat, Sampling(max_tokens=100, temperature=0), never))
     assert (last.finish, last.prompt_tokens + last.answer_tokens) == ("length", CONTEXT)
 
@@ -221,7 +221,7 @@ def test_a_long_prompt_is_computed_in_parts_and_can_be_given_up_between_them(
     opened: dict[str, Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = opened["transformers"]
-    chat = [{"role": "user", "content": "one two three " * 20}]
+    chat = Chat([{"role": "user", "content": "one two three " * 20}])
     whole = text_of(engine.stream(BASE, chat, GREEDY, never))
     monkeypatch.setattr("workbench.engines.transformers.CHUNK", 7)
     assert text_of(engine.stream(BASE, chat, GREEDY, never)) == whole
@@ -250,7 +250,7 @@ def test_nothing_is_drawn_from_the_numbers_of_others(opened: dict[str, Engine]) 
 
 def test_a_template_that_refuses_says_why(home: Workspace) -> None:
     engine = open_engine(home, template="chatml")
-    chat = [{"role": "user", "content": "a"}, {"role": "system", "content": "b"}]
+    chat = Chat([{"role": "user", "content": "a"}, {"role": "system", "content": "b"}])
     with pytest.raises(UserError, match="refuses these messages: Role 'system'"):
         engine.stream(BASE, chat, GREEDY, never)
 

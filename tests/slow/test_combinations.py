@@ -12,7 +12,7 @@ from tests.slow.test_stages import DATASETS, SHORT, lay_sets
 from tests.slow.test_tuning import PARTS, opened
 from tests.training import Done, trained
 from workbench import stages, tuning
-from workbench.engines import Sampling
+from workbench.engines import Chat, Sampling
 from workbench.events import Step
 from workbench.models import load_model
 from workbench.sockets import plugins
@@ -38,7 +38,7 @@ MORE: dict[str, dict[str, Any]] = {
     "freeze": {"freeze_trainable_layers": 1},
 }
 PAIRS = [(stage, method) for stage in plugins(stages) for method in plugins(tuning)]
-CHAT = [{"role": "user", "content": "Say red."}]
+CHAT = Chat([{"role": "user", "content": "Say red."}])
 
 
 def test_at_least_45_combinations_are_tried() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tests import tiny
 from workbench import engines, runs, tuning
-from workbench.engines import BASE, Engine, Sampling
+from workbench.engines import BASE, Chat, Engine, Sampling
 from workbench.events import EventLog
 from workbench.jobs import Desk
 from workbench.jobs.serve import prepare
@@ -312,7 +312,7 @@ def test_each_answers_in_chat_as_it_does_alone(home: Workspace, engine: Engine, 
     import torch
 
     tokenizer = load_tokenizer(home.models / "tiny", False)
-    chat = [{"role": "user", "content": "Who are you?"}]
+    chat = Chat([{"role": "user", "content": "Who are you?"}])
     ids = torch.tensor([tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)])
     folder = home.saves / "tiny" / name.removeprefix("a-") / name
     alone = (

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from workbench.api import errors
 from workbench.api.answering import Answering, watching
 from workbench.api.schema import ChatRequest, Reply, model_list
-from workbench.engines import BASE, Engine, Piece
+from workbench.engines import BASE, Chat, Engine, Piece
 from workbench.fields import plain
 from workbench.problems import Problem
 from workbench.text import Text
@@ -124,7 +124,7 @@ class Stream(StreamingResponse):
 async def _answer(engine: Engine, answering: Answering, asked: ChatRequest, request: Request, model: str) -> Response:
     asked.check()
     gone = threading.Event()
-    answer = await run_in_threadpool(engine.stream, model, asked.chat(), asked.sampling(), gone.is_set)
+    answer = await run_in_threadpool(engine.stream, model, Chat(asked.chat()), asked.sampling(), gone.is_set)
     pieces, reply = answering.pieces(answer, gone), Reply(model)
     headers = _headers(asked, model)
     if asked.stream:

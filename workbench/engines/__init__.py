@@ -3,8 +3,8 @@
 To add one, write ``engines/x.py`` with ``Spec`` and ``open(spec, opening) -> Engine``.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -14,7 +14,7 @@ from workbench.text import Message
 
 Finish = Literal["stop", "length", "cancelled"]
 Precision = Literal["fp32", "bf16", "fp16"]
-Messages = Sequence[Mapping[str, str]]
+Messages = Sequence[Mapping[str, Any]]
 BASE = "base"
 """The name under which the base model answers."""
 
@@ -26,14 +26,68 @@ class EngineSpec(Section):
 
 
 @dataclass(frozen=True)
+class Chat:
+    """Messages that the model is to answer, as its template takes them: role, content, tool_calls, reasoning_content."""
+
+    messages: Messages
+    tools: Sequence[Mapping[str, Any]] = ()
+    """Functions that it may call, in OpenAI's shape."""
+    enable_thinking: bool | None = None
+    """Whether it may think first; None: as the server was told."""
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A text, or tokens, that the model is to continue as it stands: no template, no special token added."""
+
+    given: str | Sequence[int]
+
+
+Prompt = Chat | Raw
+
+
+@dataclass(frozen=True)
 class Sampling:
-    """How an answer is drawn. ``temperature`` 0 is greedy; with a ``seed`` the same request gives the same text."""
+    """How an answer is drawn. ``temperature`` 0 is greedy; with a ``seed`` the same request gives the same text.
+
+    Names of these fields are what ``Engine.lacks`` may list. The values below are those that change nothing.
+    """
 
     max_tokens: int = 1024
     temperature: float = 0.7
     top_p: float = 0.9
     seed: int | None = None
     stop: Sequence[str] = ()
+    top_k: int = 0
+    """Draw only from so many of the likeliest tokens; 0: from all."""
+    min_p: float = 0.0
+    """Draw only from tokens with at least this share of the likeliest one's probability (arXiv 2407.01082)."""
+    repetition_penalty: float = 1.0
+    """Logits of tokens of prompt and answer are divided by it where positive, else multiplied (arXiv 1909.05858)."""
+    presence_penalty: float = 0.0
+    """Taken from the logit of every token of the answer, once. -2 to 2, as OpenAI defines it."""
+    frequency_penalty: float = 0.0
+    """Taken from the logit of every token of the answer, as often as it stands there."""
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    """Added to the logits of these tokens; -100 forbids one."""
+    logprobs: int | None = None
+    """With each token its log-probability, before any of the above, and those of so many of the likeliest. None: none."""
+    json_schema: Mapping[str, Any] | None = None
+    """The answer is JSON of this schema; an empty one: any object."""
+    ignore_eos: bool = False
+    """Go on after an end of turn, up to ``max_tokens``: for measurements."""
+
+
+@dataclass(frozen=True)
+class Chance:
+    """One token of an answer and how likely it was."""
+
+    token: int
+    text: bytes
+    logprob: float
+    """Natural logarithm of its probability at temperature 1."""
+    others: Sequence["Chance"] = ()
+    """The likeliest tokens at this place, the likeliest first."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +98,16 @@ class Piece:
     finish: Finish | None = None
     prompt_tokens: int = 0
     answer_tokens: int = 0
+    chances: Sequence[Chance] = ()
+    """The tokens that came with this piece, where ``logprobs`` asked for them; an end of turn is none of them."""
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """A text as one vector: the mean of the last layer's states over its tokens."""
+
+    values: Sequence[float]
+    tokens: int
 
 
 class TooLong(UserError):
@@ -67,8 +131,8 @@ class Opening:
     """The tokenizer with the chat template in place."""
     model: Callable[[Precision], Any]
     """The base on this machine's device, its weights held in the given precision."""
-    prompt: Callable[[Any, Messages], Sequence[int]]
-    """The tokens of a chat up to where the model is to answer; UserError for a chat that the template refuses."""
+    prompt: Callable[[Any, Prompt], Sequence[int]]
+    """The tokens up to where the model is to answer; UserError for a chat that the template refuses."""
     stop_ids: Callable[[Any], Sequence[int]]
     """Tokens that end an answer."""
     note: Callable[[Message], None]
@@ -84,11 +148,30 @@ class Engine(Protocol):
     def models(self) -> Sequence[str]:
         """The names it answers to: ``base`` first, then the adapters."""
 
-    def stream(self, model: str, messages: Messages, sampling: Sampling, gone: Callable[[], bool]) -> Iterator[Piece]:
+    @property
+    def lacks(self) -> Container[str]:
+        """Fields of Sampling that it does not compute, and ``tools``, ``embeddings``, ``adapters``, ``tokens``."""
+
+    def stream(self, model: str, prompt: Prompt, sampling: Sampling, gone: Callable[[], bool]) -> Iterator[Piece]:
         """The answer piece by piece, ended within one step when ``gone()`` is true.
 
         What can't be answered raises UserError at the call, before anything is computed.
         """
+
+    def tokens(self, prompt: Prompt) -> Sequence[int]:
+        """The prompt's tokens, with which ``stream`` would begin."""
+
+    def embed(self, model: str, texts: Sequence[str]) -> Sequence[Embedding]:
+        """Each text as one vector."""
+
+    def add(self, name: str, folder: Path) -> None:
+        """Answer to one more name: what was trained in ``folder``. UserError when it does not fit."""
+
+    def remove(self, name: str) -> None:
+        """Answer to that name no more, once its answers are done; its memory is free then."""
+
+    def close(self) -> None:
+        """Free what it holds; nothing is asked of it afterwards."""
 
 
 class EngineModule(Protocol):

@@ -1,18 +1,20 @@
 """The engine of the model itself: base and adapters in this process, one answer at a time. Knows no HTTP and no run."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from workbench.engines import (
     Answer,
+    Embedding,
     Engine,
     EngineSpec,
     Finish,
-    Messages,
     Opening,
     Piece,
     Precision,
+    Prompt,
     Sampling,
     TooLong,
 )
@@ -27,6 +29,8 @@ from workbench.text import Text
 CHUNK = 512
 """Tokens of a prompt that are computed at once; between two chunks a request can be given up."""
 NO_LIMIT = 1_000_000_000
+LACKS = frozenset({"top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs"})
+LACKS |= {"json_schema", "ignore_eos", "embeddings", "adapters"}
 
 
 class Say:
@@ -80,14 +84,33 @@ class Transformers:
     def models(self) -> Sequence[str]:
         return self._voices.names
 
-    def stream(self, model: str, messages: Messages, sampling: Sampling, gone: Callable[[], bool]) -> Iterator[Piece]:
-        ids = self._prompt(self._tokenizer, messages)
+    @property
+    def lacks(self) -> Container[str]:
+        return LACKS
+
+    def tokens(self, prompt: Prompt) -> Sequence[int]:
+        return self._prompt(self._tokenizer, prompt)
+
+    def stream(self, model: str, prompt: Prompt, sampling: Sampling, gone: Callable[[], bool]) -> Iterator[Piece]:
+        ids = self._prompt(self._tokenizer, prompt)
         if not ids:
             raise UserError(Say.no_text(), key="messages")
         context = self._context - self._voices.taken(model)
         if len(ids) >= context:
             raise TooLong(Say.too_long(given=len(ids), context=context), key="messages")
         return self._pieces(model, ids, sampling, gone)
+
+    def embed(self, model: str, texts: Sequence[str]) -> Sequence[Embedding]:
+        raise NotImplementedError
+
+    def add(self, name: str, folder: Path) -> None:
+        raise NotImplementedError
+
+    def remove(self, name: str) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        pass
 
     def _pieces(self, model: str, ids: Sequence[int], sampling: Sampling, gone: Callable[[], bool]) -> Iterator[Piece]:
         with self._line.turn(gone) as first:
