@@ -1,7 +1,5 @@
 """What answers are made of: drawn tokens, whole characters, stop strings, and the line of those who wait."""
 
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,6 @@ from tokenizers import Tokenizer
 
 from workbench.engines import Answer, Sampling
 from workbench.engines.transformers.drawing import dice, draw
-from workbench.engines.transformers.line import Line
 from workbench.engines.transformers.writing import BROKEN, Writing
 
 
@@ -120,24 +117,3 @@ class TestAnswer:
 
 def never() -> bool:
     return False
-
-
-def test_the_line_is_in_the_order_of_asking_and_lets_go_of_who_has_gone() -> None:
-    line, served, leave = Line(), [], threading.Event()
-
-    def ask(name: str, gone: Callable[[], bool]) -> None:
-        with line.turn(gone) as first:
-            served.append((name, first))
-
-    with line.turn(never) as first:
-        assert first
-        threads = []
-        for name, gone in (("a", never), ("b", leave.is_set), ("c", never)):
-            threads.append(threading.Thread(target=ask, args=(name, gone)))
-            threads[-1].start()
-            time.sleep(0.02)
-        leave.set()
-        threads[1].join(2)
-    for thread in threads:
-        thread.join(2)
-    assert served == [("b", False), ("a", True), ("c", True)]

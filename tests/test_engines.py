@@ -1,8 +1,10 @@
 """Every engine that this machine can run keeps the same promises; what the transformers engine is made of."""
 
 import itertools
+import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ from transformers import DynamicCache
 from tests.tiny import CONTEXT, END, SPECIAL, START, write_model
 from workbench import engines, runs
 from workbench.chats import stop_tokens
-from workbench.engines import BASE, Chat, Engine, Piece, Sampling, TooLong
+from workbench.engines import BASE, Chat, Engine, Piece, Raw, Sampling, TooLong
+from workbench.engines.transformers.computing import Apart, Computing
 from workbench.engines.transformers.writing import BROKEN
 from workbench.events import EventLog, Note, Phase, tail
 from workbench.jobs import Desk
@@ -42,6 +45,15 @@ def text_of(pieces: Iterator[Piece]) -> tuple[str, Piece]:
     assert [piece.finish for piece in got[:-1]] == [None] * (len(got) - 1)
     assert got[-1].finish is not None
     return "".join(piece.text for piece in got), got[-1]
+
+
+def logits_of(computing: Computing, ids: list[int]) -> Any:
+    """What it computes after this prompt."""
+    place = computing.begin("nobody's", ids)
+    assert place is not None
+    logits = computing.read(place, ids)
+    computing.end(place)
+    return logits
 
 
 def write_adapter(model: Path, folder: Path, seed: int, rank: int = 4) -> Path:
@@ -179,8 +191,14 @@ def test_the_base_is_the_base_alone_while_adapters_are_loaded(home: Workspace, o
         output = model.generate(
             torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)), max_new_tokens=24, do_sample=False
         )
-    with engine._speaking_as(BASE):
-        assert (engine._compute(ids, DynamicCache(config=model.config)) == expected.numpy()).all()
+    plain = Apart(lambda: model, lambda: DynamicCache(config=model.config), 1)
+    assert (logits_of(plain, ids) == expected.numpy()).all()
+
+    def together() -> Any:
+        with engine._voices.speaking(BASE):
+            return logits_of(engine._computing(BASE), ids)
+
+    assert numpy.abs(engine._loop.do(together) - expected.numpy()).max() < 1e-5
     answer = tokenizer.decode(output[0, len(ids) :], skip_special_tokens=True)
     assert text_of(engine.stream(BASE, CHAT, GREEDY, never))[0] == answer.rstrip(BROKEN)
 
@@ -199,9 +217,9 @@ def test_a_chat_that_fills_the_context_is_refused_and_a_shorter_one_cut(opened: 
 def test_an_answer_ends_with_its_turn(opened: dict[str, Engine], monkeypatch: pytest.MonkeyPatch) -> None:
     engine: Any = opened["transformers"]
     assert engine._stop_ids == {SPECIAL.index(END)}
-    with engine._speaking_as(BASE):
-        ids = engine._tokenizer("a b c", add_special_tokens=False)["input_ids"]
-        tokens = list(itertools.islice(engine._tokens(ids, GREEDY, never), 12))
+    ids = engine._tokenizer("a b c", add_special_tokens=False)["input_ids"]
+    written = engine.stream(BASE, Raw(ids), replace(GREEDY, max_tokens=12, logprobs=0), never)
+    tokens = [chance.token for piece in written for chance in piece.chances]
     end = next(at for at, token in enumerate(tokens) if at > 2 and token not in tokens[:at])
     monkeypatch.setattr(engine, "_stop_ids", frozenset({tokens[end]}))
     monkeypatch.setattr(engine, "_prompt", lambda tokenizer, messages: ids)
@@ -223,10 +241,10 @@ def test_a_long_prompt_is_computed_in_parts_and_can_be_given_up_between_them(
     engine = opened["transformers"]
     chat = Chat([{"role": "user", "content": "one two three " * 20}])
     whole = text_of(engine.stream(BASE, chat, GREEDY, never))
-    monkeypatch.setattr("workbench.engines.transformers.CHUNK", 7)
+    monkeypatch.setattr("workbench.engines.transformers.computing.CHUNK", 7)
     assert text_of(engine.stream(BASE, chat, GREEDY, never)) == whole
-    asked = iter([False, False, False, True])
-    assert list(engine.stream(BASE, chat, GREEDY, lambda: next(asked))) == [
+    asked = itertools.chain([False, False, False], itertools.repeat(True))
+    assert list(engine.stream("second.one", chat, GREEDY, lambda: next(asked))) == [
         Piece("", "cancelled", whole[1].prompt_tokens, 0)
     ]
 
@@ -295,3 +313,97 @@ def test_adapters_have_the_names_of_their_runs() -> None:
     given = ["saves/a/lora/x", "saves/b/lora/x/", "m/lora/y/checkpoint-40", "base", "C:\\saves\\z"]
     assert list(model_names(given)) == ["x", "x-2", "y/checkpoint-40", "base-2", "z"]
     assert list(model_names(given).values()) == given
+
+
+def test_a_conversation_that_goes_on_is_not_read_again(home: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workbench.engines.transformers.computing.CHUNK", 8)
+    engine: Any = open_engine(home)
+    read: list[int] = []
+    together = engine._loop.do(lambda: engine._computing(BASE))
+    plainly = together.read
+    monkeypatch.setattr(together, "read", lambda place, ids: read.append(len(ids)) or plainly(place, ids))
+    first = Chat([{"role": "user", "content": "one two three " * 6}])
+    told = text_of(engine.stream(BASE, first, GREEDY, never))
+    whole, length = sum(read), told[1].prompt_tokens
+    assert whole == length
+    assert text_of(engine.stream(BASE, first, GREEDY, never)) == told
+    assert sum(read) - whole == length - (length - 1) // 8 * 8
+    longer = Chat([*first.messages, {"role": "assistant", "content": "four"}, {"role": "user", "content": "five"}])
+    read.clear()
+    alone = text_of(open_engine(home).stream(BASE, longer, GREEDY, never))
+    assert text_of(engine.stream(BASE, longer, GREEDY, never)) == alone
+    assert sum(read) < alone[1].prompt_tokens / 2
+
+
+def test_more_requests_than_places_wait_and_each_gets_its_own_answer(home: Workspace) -> None:
+    engine = open_engine(home, max_num_seqs=2)
+    plain = open_engine(home, max_num_seqs=1)
+    chats = [Chat([{"role": "user", "content": f"{at} " * (at * 7 + 1)}]) for at in range(7)]
+    together: list[str] = [""] * len(chats)
+
+    def answer(at: int) -> None:
+        together[at] = text_of(engine.stream(BASE, chats[at], replace(RANDOM, seed=at), never))[0]
+
+    threads = [threading.Thread(target=answer, args=(at,)) for at in range(len(chats))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    alone = [text_of(plain.stream(BASE, chat, replace(RANDOM, seed=at), never))[0] for at, chat in enumerate(chats)]
+    assert together == alone
+
+
+def test_an_answer_follows_a_json_schema(home: Workspace) -> None:
+    engine = open_engine(home)
+    schema = {"type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"], "additionalProperties": False}
+    for seed in range(4):
+        sampling = Sampling(60, 1.0, 1.0, seed, json_schema=schema)
+        text, last = text_of(engine.stream(BASE, CHAT, sampling, never))
+        assert json.loads(text)["n"] in (1, 2)
+        assert last.finish == "stop"
+    with pytest.raises(UserError, match="can't be used") as caught:
+        engine.stream(BASE, CHAT, Sampling(json_schema={"type": "nonsense"}), never)
+    assert caught.value.problems[0].key == "response_format"
+
+
+def test_chances_are_those_of_the_model(home: Workspace) -> None:
+    engine = open_engine(home)
+    pieces = list(engine.stream(BASE, CHAT, Sampling(5, 0, logprobs=3, logit_bias={5: 100}), never))
+    chances = [chance for piece in pieces for chance in piece.chances]
+    assert [chance.token for chance in chances] == [5] * 5
+    model = load_model(home.models / "tiny", "fp32", False)
+    with torch.no_grad():
+        expected = model(input_ids=torch.tensor([engine.tokens(CHAT)])).logits[0, -1].log_softmax(-1)
+    top = expected.topk(3)
+    assert [one.token for one in chances[0].others] == top.indices.tolist()
+    assert [one.logprob for one in chances[0].others] == pytest.approx(top.values.tolist(), abs=1e-4)
+    assert chances[0].logprob == pytest.approx(float(expected[5]), abs=1e-4)
+
+
+def test_a_voice_joins_and_leaves_while_others_speak(home: Workspace) -> None:
+    engine = open_engine(home)
+    base = text_of(engine.stream(BASE, CHAT, GREEDY, never))
+    speaking = engine.stream(BASE, CHAT, replace(GREEDY, max_tokens=200, ignore_eos=True), never)
+    next(speaking)
+    engine.add("late", home.saves / "tiny" / "lora" / "first")
+    assert list(engine.models) == [BASE, "late"]
+    late = text_of(engine.stream("late", CHAT, GREEDY, never))
+    assert late != base
+    assert text_of(speaking)[1].answer_tokens == 200
+    engine.remove("late")
+    assert list(engine.models) == [BASE]
+    assert text_of(engine.stream(BASE, CHAT, GREEDY, never)) == base
+    engine.add("again", home.saves / "tiny" / "lora" / "first")
+    assert text_of(engine.stream("again", CHAT, GREEDY, never)) == late
+    engine.close()
+
+
+def test_a_text_as_a_vector_is_the_mean_of_its_states(home: Workspace) -> None:
+    engine = open_engine(home)
+    (found,) = engine.embed(BASE, ["one two"])
+    model, tokenizer = load_model(home.models / "tiny", "fp32", False), load_tokenizer(home.models / "tiny", False)
+    ids = tokenizer("one two", return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        expected = model(input_ids=ids, output_hidden_states=True).hidden_states[-1][0].mean(0)
+    assert found.values == pytest.approx(expected.tolist(), abs=1e-5)
+    assert found.tokens == ids.shape[1]

@@ -1,12 +1,15 @@
-"""The engine of the model itself: base and adapters in this process, one answer at a time. Knows no HTTP and no run."""
+"""The engine of the model itself: base and adapters in this process, many answers at a time. Knows no HTTP and no run."""
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from pydantic import Field
+
 from workbench.engines import (
     Answer,
+    Chance,
     Embedding,
     Engine,
     EngineSpec,
@@ -18,19 +21,18 @@ from workbench.engines import (
     Sampling,
     TooLong,
 )
-from workbench.engines.transformers.drawing import dice, draw
-from workbench.engines.transformers.line import Line
+from workbench.engines.transformers.computing import Apart, Computing, Together, can_share
+from workbench.engines.transformers.drawing import Chooser
+from workbench.engines.transformers.grammars import Grammars
+from workbench.engines.transformers.loop import Loop, Request
 from workbench.engines.transformers.voices import Voices
 from workbench.engines.transformers.writing import Writing
 from workbench.fields import Ui
 from workbench.problems import UserError
 from workbench.text import Text
 
-CHUNK = 512
-"""Tokens of a prompt that are computed at once; between two chunks a request can be given up."""
 NO_LIMIT = 1_000_000_000
-LACKS = frozenset({"top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs"})
-LACKS |= {"json_schema", "ignore_eos", "embeddings", "adapters"}
+LACKS: Container[str] = frozenset()
 
 
 class Say:
@@ -48,6 +50,8 @@ class Spec(EngineSpec):
     infer_backend: Literal["transformers"] = "transformers"
     infer_dtype: Annotated[Literal["auto", "float32", "bfloat16", "float16"], Ui("Number type")] = "auto"
     """How weights are held. auto: bfloat16 on a card that computes it, float16 on other cards, float32 elsewhere."""
+    max_num_seqs: Annotated[int, Field(ge=1, le=1024), Ui("Answers at once")] = 8
+    """Most answers that grow together, a token each in every step; more wait. 1: one after another. Usual: 8 to 64."""
 
 
 def open(spec: Spec, opening: Opening) -> Engine:
@@ -57,115 +61,150 @@ def open(spec: Spec, opening: Opening) -> Engine:
     base = opening.model(precision)
     voices = Voices(base, opening.adapters, lambda folder: opening.whole(folder, precision))
     opening.note(Say.weights(precision=precision, device=base.device.type))
-    return Transformers(voices, base.config, tokenizer, _stop_ids(base, tokenizer, opening), opening, precision)
+    return Transformers(voices, tokenizer, _stop_ids(base, tokenizer, opening), opening, precision, spec.max_num_seqs)
 
 
 class Transformers:
-    """Answers with the base or one of its adapters, in the order of asking."""
+    """Answers with the base or one of its adapters; what is asked at the same time is computed together."""
+
+    lacks = LACKS
 
     def __init__(
         self,
         voices: Voices,
-        config: Any,
         tokenizer: Any,
         stop_ids: frozenset[int],
         opening: Opening,
         precision: Precision,
+        most: int,
     ) -> None:
         self._voices, self._tokenizer = voices, tokenizer
-        self._stop_ids, self._precision = stop_ids, precision
+        self._stop_ids, self._precision, self._most = stop_ids, precision, most
         self._prompt, self._lead = opening.prompt, opening.lead
-        self._context = context_length(config, tokenizer)
-        self._line = Line()
+        self._config = voices.model.config
+        self._context = context_length(self._config, tokenizer)
+        self._computings: dict[str, Computing] = {}
         # Brings the tokenizer into the one state that every thread needs, so that it never changes.
         tokenizer("", add_special_tokens=False, verbose=False)
+        self._loop = Loop(voices.speaking, self._computing, self._check)
 
     @property
     def models(self) -> Sequence[str]:
         return self._voices.names
 
-    @property
-    def lacks(self) -> Container[str]:
-        return LACKS
-
     def tokens(self, prompt: Prompt) -> Sequence[int]:
         return self._prompt(self._tokenizer, prompt)
 
     def stream(self, model: str, prompt: Prompt, sampling: Sampling, gone: Callable[[], bool]) -> Iterator[Piece]:
-        ids = self._prompt(self._tokenizer, prompt)
+        ids = self.tokens(prompt)
         if not ids:
             raise UserError(Say.no_text(), key="messages")
         context = self._context - self._voices.taken(model)
         if len(ids) >= context:
             raise TooLong(Say.too_long(given=len(ids), context=context), key="messages")
-        return self._pieces(model, ids, sampling, gone)
+        grammar = None if sampling.json_schema is None else self._grammars.json(sampling.json_schema)
+        chooser = Chooser(sampling, ids, self._written, grammar)
+        ends = frozenset[int]() if sampling.ignore_eos else self._stop_ids
+        return self._pieces(model, ids, sampling, chooser, ends, min(sampling.max_tokens, context - len(ids)), gone)
 
-    def embed(self, model: str, texts: Sequence[str]) -> Sequence[Embedding]:
-        raise NotImplementedError
+    def _pieces(
+        self,
+        model: str,
+        ids: Sequence[int],
+        sampling: Sampling,
+        chooser: Chooser,
+        ends: frozenset[int],
+        room: int,
+        gone: Callable[[], bool],
+    ) -> Iterator[Piece]:
+        done: list[bool] = []
+        request = Request(model, ids, chooser, ends, room, lambda: bool(done) or gone())
+        self._loop.ask(request)
+        try:
+            yield from self._written_out(request, Answer(sampling.stop, self._lead))
+        finally:
+            done.append(True)
 
-    def add(self, name: str, folder: Path) -> None:
-        raise NotImplementedError
-
-    def remove(self, name: str) -> None:
-        raise NotImplementedError
-
-    def close(self) -> None:
-        pass
-
-    def _pieces(self, model: str, ids: Sequence[int], sampling: Sampling, gone: Callable[[], bool]) -> Iterator[Piece]:
-        with self._line.turn(gone) as first:
-            if not first:
-                yield Piece("", "cancelled", len(ids))
-                return
-            with self._speaking_as(model):
-                yield from self._write(ids, sampling, gone, self._context - self._voices.taken(model))
-
-    def _write(self, ids: Sequence[int], sampling: Sampling, gone: Callable[[], bool], context: int) -> Iterator[Piece]:
-        answer, writing = Answer(sampling.stop, self._lead), Writing(self._decode)
-        room = min(sampling.max_tokens, context - len(ids))
-        finish: Finish = "cancelled"
-        count = 0
-        for token in self._tokens(ids, sampling, gone):
-            if token in self._stop_ids:
-                finish = "stop"
+    def _written_out(self, request: Request, answer: Answer) -> Iterator[Piece]:
+        """The request's tokens as text."""
+        writing, count, chances = Writing(self._decode), 0, tuple[Chance, ...]()
+        finish: Finish = "stop"
+        for item in request.tokens():
+            if isinstance(item, str):
+                finish = item
                 break
             count += 1
+            token, chance = item
+            if chance is not None:
+                chances = (*chances, chance)
             if text := answer.add(writing.add(token)):
-                yield Piece(text)
-            if answer.stopped or count == room:
-                finish = "stop" if answer.stopped else "length"
+                yield Piece(text, chances=chances)
+                chances = ()
+            if answer.stopped:
                 break
         last = answer.add(writing.rest(cut=finish != "stop")) + answer.rest()
-        yield Piece(last, "stop" if answer.stopped else finish, len(ids), count)
+        why: Finish = "stop" if answer.stopped else finish
+        yield Piece(last, why, len(request.ids), count, chances)
 
-    def _tokens(self, ids: Sequence[int], sampling: Sampling, gone: Callable[[], bool]) -> Iterator[int]:
-        """Token after token without end, until nobody waits for more."""
-        cache, generator = self._voices.begin(), dice(sampling.seed)
-        fresh = ids
-        while True:
-            for start in range(0, len(fresh), CHUNK):
-                if gone():
-                    return
-                logits = self._compute(fresh[start : start + CHUNK], cache)
-            token = draw(logits, sampling, generator)
-            yield token
-            fresh = [token]
+    def embed(self, model: str, texts: Sequence[str]) -> Sequence[Embedding]:
+        """The mean over a text's tokens of the last layer's states, one text after another; float32."""
+        encoded = [self._tokenizer(text, verbose=False)["input_ids"] for text in texts]
+        context = self._context - self._voices.taken(model)
+        for ids in encoded:
+            if not 0 < len(ids) <= context:
+                raise TooLong(Say.too_long(given=len(ids), context=context + 1), key="input")
+        return [self._loop.do(partial(self._embedding, model, ids)) for ids in encoded]
 
-    def _compute(self, ids: Sequence[int], cache: Any) -> Any:
-        """The logits after these tokens, which the cache takes in: a row of float32, in numpy."""
-        import numpy
+    def _embedding(self, model: str, ids: Sequence[int]) -> Embedding:
         import torch
 
-        with torch.inference_mode():
-            inputs = torch.tensor([list(ids)], device=self._voices.model.device)
-            output = self._voices.model(input_ids=inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
-            logits = output.logits[0, -1].float().cpu().numpy()
+        with self._voices.speaking(model), torch.inference_mode():
+            speaking = self._voices.model
+            inputs = torch.tensor([list(ids)], device=speaking.device)
+            output = speaking(input_ids=inputs, output_hidden_states=True, use_cache=False, logits_to_keep=1)
+            values = output.hidden_states[-1][0].float().mean(0)
+            return Embedding(values.cpu().tolist(), len(ids))
+
+    def add(self, name: str, folder: Path) -> None:
+        self._loop.do(lambda: self._voices.add(name, folder))
+
+    def remove(self, name: str) -> None:
+        def leave() -> None:
+            self._voices.remove(name)
+            self._computings.pop(name, None)
+
+        self._loop.do(leave, name)
+
+    def close(self) -> None:
+        self._loop.close()
+        self._computings.clear()
+
+    def _computing(self, voice: str) -> Computing:
+        """What computes for a voice: the base and what hangs in it share one block, the others have their own."""
+        name = voice if self._voices.apart(voice) else ""
+        if name not in self._computings:
+            self._computings[name] = self._new_computing(voice)
+        return self._computings[name]
+
+    def _new_computing(self, voice: str) -> Computing:
+        """Made while the voice speaks."""
+        if self._most > 1 and not self._voices.taken(voice) and can_share(self._voices.model):
+            return Together(lambda: self._voices.model, self._most)
+        return Apart(lambda: self._voices.model, self._voices.begin, self._most)
+
+    def _check(self, logits: Any) -> None:
+        import numpy
+
         if not numpy.isfinite(logits.max()):
             raise UserError(Say.not_finite(precision=self._precision), key="infer_dtype")
-        return logits
 
-    def _speaking_as(self, model: str) -> AbstractContextManager[None]:
-        return self._voices.speaking(model)
+    @cached_property
+    def _grammars(self) -> Grammars:
+        vocabulary = int(self._config.get_text_config().vocab_size)
+        return Grammars(self._tokenizer, min(self._stop_ids), vocabulary)
+
+    def _written(self, token: int) -> bytes:
+        return self._grammars.written(token)
 
     def _decode(self, tokens: Sequence[int]) -> str:
         text: str = self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)

@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,42 +16,73 @@ PROMPTS = ("PREFIX_TUNING", "P_TUNING", "PROMPT_TUNING")
 
 class Say:
     bad_adapter = Text("Adapter '{name}' does not fit this model: {reason}. Choose the model that it was trained on.")
+    prompt_too_late = Text(
+        "Adapter '{name}' is a learned prompt, and adapters of other kinds are loaded already. Accepted: learned prompts "
+        "first. Load the model anew with all of them."
+    )
 
 
 class Voices:
     """All models of one process by name. One speaks at a time; who that is, ``speaking`` says."""
 
     def __init__(self, base: Any, folders: Mapping[str, Path], whole: Callable[[Path], Any]) -> None:
-        self.names = (BASE, *folders)
-        self._base = base
+        self._base, self._whole = base, whole
+        self._tuned = self.model = base.eval()
+        self._names: list[str] = [BASE]
         self._prompts: dict[str, Any] = {}
         self._wholes: dict[str, Any] = {}
         self._keys: dict[str, str] = {}
-        kinds = {name: _kind(folder) for name, folder in folders.items()}
-        # Prompts first: they look for the base's embeddings, which adapters hide.
-        for at, name in enumerate(sorted(folders, key=lambda name: kinds[name] not in PROMPTS)):
-            self._add(name, f"adapter{at}", folders[name], kinds[name], whole)
-        self._tuned = self.model = self._with_adapters(base, {name: folders[name] for name in self._keys})
+        self._count = 0
         self._name = BASE
+        # Prompts first: they look for the base's embeddings, which adapters hide.
+        for name in sorted(folders, key=lambda name: _kind(folders[name]) not in PROMPTS):
+            self.add(name, folders[name])
+        self._names = [BASE, *folders]
 
-    def _add(self, name: str, key: str, folder: Path, kind: str, whole: Callable[[Path], Any]) -> None:
-        if not kind:
-            self._wholes[name] = whole(folder).eval()
-        elif kind in PROMPTS:
-            with _misfits_are_said(name):
+    @property
+    def names(self) -> Sequence[str]:
+        """``base``, then the others in the order in which they came."""
+        return tuple(self._names)
+
+    def add(self, name: str, folder: Path) -> None:
+        """One more voice; UserError beside ``adapter_name_or_path`` when it does not fit the base."""
+        kind, key = _kind(folder), f"adapter{self._count}"  # a key may hold no dots, a name may
+        self._count += 1
+        with _misfits_are_said(name):
+            if not kind:
+                self._wholes[name] = self._whole(folder).eval()
+            elif kind in PROMPTS:
+                if self._keys:
+                    raise UserError(Say.prompt_too_late(name=name), key="adapter_name_or_path")
                 self._prompts[name] = _loaded(self._base, folder, key)
-        else:
-            self._keys[name] = key  # a key may hold no dots, a name may
+            else:
+                self._load(name, key, folder)
+        self._names.append(name)
 
-    def _with_adapters(self, base: Any, folders: Mapping[str, Path]) -> Any:
-        model = base
-        for name, folder in folders.items():
-            with _misfits_are_said(name):
-                if model is base:
-                    model = _loaded(base, folder, self._keys[name])
-                else:
-                    model.load_adapter(str(folder), adapter_name=self._keys[name])
-        return model.eval()
+    def _load(self, name: str, key: str, folder: Path) -> None:
+        if self._tuned is self._base:
+            self._tuned = _loaded(self._base, folder, key).eval()
+        else:
+            self._tuned.load_adapter(str(folder), adapter_name=key)
+            self._tuned.eval()
+        self._keys[name] = key
+        self.model = self._tuned
+
+    def remove(self, name: str) -> None:
+        """That voice is gone, and what it held is free."""
+        self._names.remove(name)
+        if name in self._keys:
+            key = self._keys.pop(name)
+            if self._keys:
+                self._tuned.delete_adapter(key)
+            else:
+                self._tuned = self.model = self._base = self._tuned.unload()
+        self._prompts.pop(name, None)
+        self._wholes.pop(name, None)
+
+    def apart(self, name: str) -> bool:
+        """Whether it computes by itself: a whole model, or one with a learned prompt before its text."""
+        return name in self._wholes or name in self._prompts
 
     @contextmanager
     def speaking(self, name: str) -> Iterator[None]:
