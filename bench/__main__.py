@@ -1,13 +1,27 @@
-"""``python -m bench PART [--runs N] [--out FOLDER]``: measure one part and print its table."""
+"""``python -m bench PART [--out FOLDER]``: measure one part and print its table."""
 
 import argparse
 import json
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, Protocol
 
-from bench import data
+from bench import data, losses
 
-PARTS = {"data": data.measure}
+
+class Report(Protocol):
+    """What a part hands back."""
+
+    def markdown(self) -> str: ...
+
+    def to_json(self) -> dict[str, Any]: ...
+
+
+PARTS: Mapping[str, Callable[[argparse.Namespace], Report]] = {
+    "data": lambda given: data.measure(given.runs),
+    "losses": lambda given: losses.measure(given.peer, given.folder),
+}
 
 
 def main(arguments: list[str]) -> int:
@@ -16,8 +30,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--runs", type=int, default=3, help="how often each thing is measured (default: 3)")
     parser.add_argument("--out", type=Path, default=Path("bench/results"), help="where the JSON goes")
+    parser.add_argument("--peer", type=Path, help="losses: the virtual environment that LLaMA-Factory is in")
+    parser.add_argument("--folder", type=Path, help="losses: where runs stay; finished ones are taken as they are")
     given = parser.parse_args(arguments)
-    table = PARTS[given.part](given.runs)
+    table = PARTS[given.part](given)
     print(table.markdown())
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / f"{given.part}.json").write_text(json.dumps(table.to_json(), indent=2) + "\n", "utf-8")

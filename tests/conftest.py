@@ -79,7 +79,7 @@ def url() -> Iterator[str]:
     """A server that echoes; "break" and "crash" in a question make it fail midway, "too long" before."""
     from tests.serving import BASE, TUNED, Moody, serving
 
-    with serving(Moody((BASE, TUNED), 0.0)) as url:
+    with serving(Moody((BASE, TUNED), 0.0), max_requests=40) as url:
         yield url
 
 

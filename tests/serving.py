@@ -12,6 +12,7 @@ import httpx
 import uvicorn
 
 from workbench.api.routes import application
+from workbench.api.rules import Rules
 from workbench.engines import BASE, Engine, Piece, Prompt, Sampling, TooLong
 from workbench.engines.echo import Echo, last_words
 from workbench.jobs.serve import listen, shown_url
@@ -61,17 +62,22 @@ def listening(app: Any) -> Iterator[str]:
 
 
 @contextmanager
-def serving(engine: Engine, key: str | None = None, local: bool = True) -> Iterator[str]:
-    """The URL of our API over the engine."""
-    with listening(application(engine, key, local)) as url:
+def serving(engine: Engine, key: str | None = None, local: bool = True, **rules: Any) -> Iterator[str]:
+    """The URL of our API over the engine; ``rules`` are those of a server that are not the usual ones."""
+    chosen = {"keys": [key] if key else [], "local": local, "any_model_name": local, **rules}
+    with listening(application(engine, Rules(**chosen))) as url:
         yield url
 
 
 def post(url: str, **body: Any) -> httpx.Response:
     """The response to a chat; bodies may hold what no client of sense would send."""
-    content = json.dumps({"model": BASE, "messages": USER, **body})
-    headers = {"Content-Type": "application/json"}
-    return httpx.post(f"{url}/v1/chat/completions", content=content, headers=headers, trust_env=False)
+    return send(url, "/v1/chat/completions", {"model": BASE, "messages": USER, **body})
+
+
+def send(url: str, path: str, body: Any, **headers: str) -> httpx.Response:
+    """The response to a JSON body at a path."""
+    told = {"Content-Type": "application/json", **headers}
+    return httpx.post(f"{url}{path}", content=json.dumps(body), headers=told, trust_env=False, verify=False, timeout=20)
 
 
 def wait_until_idle(url: str, patience_s: float) -> bool:

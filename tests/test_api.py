@@ -114,6 +114,10 @@ def test_what_changes_nothing_is_named(url: str) -> None:
     assert response.status_code == 200
     assert response.headers["X-Ignored-Fields"] == f"user, store, {quote('é')}, messages.name"
     assert "X-Ignored-Fields" not in post(url).headers
+    assert post(url, **{"": 1}).headers["X-Ignored-Fields"] == '""'
+    long = post(url, **{f"{'x' * at} ": 1 for at in range(480, 500)})
+    assert long.headers["X-Ignored-Fields"] == "x" * 480 + "%20, " + "x" * 15
+    assert post(url, **{"x" * 498: 1, "y": 2}).headers["X-Ignored-Fields"] == "x" * 498
 
 
 def test_any_page_may_call_it_on_this_machine(url: str) -> None:

@@ -7,23 +7,24 @@ import httpx
 import pytest
 
 from tests.serving import BASE, KEY, TUNED, USER, post, serving, wait_until_idle
-from workbench.engines.echo import Echo
+from workbench.engines.echo import CONTEXT, Echo
 from workbench.problems import UserError
 from workbench.talk import ask, model_names
 
+TOOL = {"type": "function", "function": {"name": "f"}}
 BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"messages": []}, "messages", "at least 1 item"),
     ({"messages": None}, "messages", "valid list"),
     ({"messages": "hi"}, "messages", "'messages' is 'hi'"),
-    ({"messages": [{"role": "user"}]}, "messages[0].content", "is missing"),
+    ({"messages": [{"role": "user"}]}, "messages[0].content", "is null"),
     ({"messages": [{"role": "wizard", "content": "hi"}]}, "messages[0].role", "'wizard'"),
-    ({"messages": [{"role": "tool", "content": "hi"}]}, "messages[0].role", "'tool'"),
+    ({"messages": [{"role": "function", "content": "hi"}]}, "messages[0].role", "'function'"),
     ({"messages": [{"role": "user", "content": None}]}, "messages[0].content", "is null"),
     ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content", "is 5"),
     (
         {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
         "messages[0].content[0].type",
-        "'image_url'",
+        "the models of this server read text only",
     ),
     ({"messages": [{"role": "user", "content": "\ud800"}]}, "messages[0].content", "Half of a surrogate pair"),
     ({"stop": ["a", "\udfff"]}, "stop[1]", "Half of a surrogate pair"),
@@ -45,14 +46,34 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"stream": "yes"}, "stream", "'yes'"),
     ({"stream_options": []}, "stream_options", "is []"),
     ({"n": 0}, "n", "'n' is 0"),
-    ({"n": 2}, "n", "Accepted: 1"),
-    ({"presence_penalty": 0.5}, "presence_penalty", "'presence_penalty' is 0.5. Accepted: 0"),
-    ({"frequency_penalty": -1}, "frequency_penalty", "Accepted: 0"),
+    ({"n": 129}, "n", "less than or equal to 128"),
+    ({"n": 128, "max_tokens": 1}, "n", "asks for 128 answers. Accepted: up to 40"),
+    ({"presence_penalty": 2.5}, "presence_penalty", "less than or equal to 2"),
     ({"frequency_penalty": "much"}, "frequency_penalty", "'much'"),
-    ({"logit_bias": {"5": 100}}, "logit_bias", "Accepted: {}"),
-    ({"logprobs": True}, "logprobs", "Accepted: false"),
-    ({"tools": [{"type": "function"}]}, "tools", "'tools' is"),
-    ({"response_format": {"type": "json_object"}}, "response_format", "does not compute it"),
+    ({"repetition_penalty": 0}, "repetition_penalty", "greater than 0"),
+    ({"top_k": -2}, "top_k", "greater than or equal to -1"),
+    ({"min_p": 2}, "min_p", "less than or equal to 1"),
+    ({"logit_bias": {"five": 1}}, "logit_bias", "A name is no token id"),
+    ({"logit_bias": {"5": 101}}, "logit_bias.5", "less than or equal to 100"),
+    ({"logit_bias": {"5": 100}}, "logit_bias", "this engine does not compute"),
+    ({"logprobs": 1}, "logprobs", "valid boolean"),
+    ({"top_logprobs": 2}, "top_logprobs", "Set 'logprobs' to true"),
+    ({"logprobs": True, "top_logprobs": 21}, "top_logprobs", "less than or equal to 20"),
+    ({"tools": [{"type": "function"}]}, "tools[0].function", "is missing"),
+    ({"tools": [{"type": "web"}]}, "tools[0].type", "'web'"),
+    ({"functions": [{"name": "f"}]}, "functions", "does not compute"),
+    ({"tool_choice": "required"}, "tool_choice", "'tools' offers none"),
+    ({"tool_choice": "sometimes"}, "tool_choice", "'sometimes'"),
+    (
+        {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "g"}}},
+        "tool_choice",
+        "'tool_choice' is 'g'. Accepted: f.",
+    ),
+    ({"response_format": {"type": "xml"}}, "response_format.type", "'xml'"),
+    ({"response_format": {"type": "json_schema"}}, "response_format.json_schema", "is missing"),
+    ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format.json_schema.schema", "is missing"),
+    ({"chat_template_kwargs": {"enable_thinking": "no"}}, "chat_template_kwargs.enable_thinking", "'no'"),
+    ({"messages": [{"role": "assistant", "tool_calls": [{"id": "1"}]}]}, "messages[0].tool_calls[0].function", "missing"),
     ({"messages": [{"role": "user", "content": "too long"}]}, "messages", "Too long."),
 ]
 
@@ -66,7 +87,15 @@ def test_bad_input_is_told_beside_its_field(
     error = response.json()["error"]
     assert (response.status_code, error["type"], error["param"]) == (400, "invalid_request_error", field)
     assert words in error["message"]
-    assert error["code"] == ("context_length_exceeded" if words == "Too long." else None)
+    codes = {"Too long.": "context_length_exceeded"}
+    assert error["code"] == codes.get(words, "unsupported" if "does not compute" in words else None)
+
+
+def test_limits_beyond_all_answers_are_none(url: str) -> None:
+    for limit in (2**31, 2**63, 10**300):
+        answer = post(url, max_tokens=limit, top_k=limit)
+        assert answer.json()["choices"][0]["finish_reason"] == "stop"
+    assert post(url, max_tokens=2**63, ignore_eos=True).json()["usage"]["completion_tokens"] == CONTEXT
 
 
 RAW: list[tuple[str, str, bytes, str, int, str]] = [

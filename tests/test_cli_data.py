@@ -139,6 +139,26 @@ def test_columns_are_corrected_with_flags(tell: Tell, workspace: Workspace) -> N
     assert "12 kept" in tell("data", "check", "deutsch")[1]
 
 
+def test_a_file_gives_its_set_a_name_that_can_be(tell: Tell, workspace: Workspace, dirty: Path) -> None:
+    file = dirty.rename(dirty.with_name("中文 问 答 (1).jsonl"))
+    code, out, _ = tell("data", "register", str(file))
+    assert code == 0 and "dataset=中文_问_答_1" in out and "中文_问_答_1" in read_catalogue(workspace).entries
+
+
+def test_what_was_set_can_be_changed_and_taken_back(tell: Tell, workspace: Workspace, dirty: Path) -> None:
+    assert tell("data", "register", str(dirty), "--num_samples", "3")[0] == 0
+    code, out, _ = tell("data", "edit", "dirty", "--column", "query=output", "--column", "response=", "--ranking")
+    assert (code, "query = output" in out, "3 of its rows" in out) == (0, True, True)
+    entry = read_catalogue(workspace).entries["dirty"]
+    assert (entry.num_samples, entry.layout.ranking, entry.layout.columns["response"]) == (3, True, "")
+    code, out, _ = tell("data", "edit", "dirty", "--num_samples", "all", "--no_ranking", "--column", "response=output")
+    assert code == 0 and "All of its rows" in out
+    entry = read_catalogue(workspace).entries["dirty"]
+    assert (entry.num_samples, entry.layout.ranking, entry.layout.columns["response"]) == (None, False, "output")
+    assert entry.layout.columns["query"] == "output", "of which nothing is said stays"
+    assert "num_samples" not in (workspace.data / "dataset_info.json").read_text("utf-8")
+
+
 def test_a_set_is_registered_renamed_and_removed(tell: Tell, workspace: Workspace, dirty: Path) -> None:
     assert tell("data", "register", str(dirty))[0] == 0
     assert (workspace.data / "dirty.jsonl").read_bytes() == dirty.read_bytes()
@@ -172,6 +192,11 @@ def test_a_set_is_registered_renamed_and_removed(tell: Tell, workspace: Workspac
         (["show", "plain", "a=b"], ("'a=b'",)),
         (["register", "none.json"], ("no file 'none.json'",)),
         (["register", "models"], ("no file 'models'",)),
+        (["register", "data/plain.json", "--num_samples", "all"], ("--num_samples is 'all'", "at least 1")),
+        (["edit", "plian"], ("No dataset named 'plian'", "Nearest: plain")),
+        (["edit", "plain", "--num_samples", "0"], ("--num_samples is '0'", "at least 1")),
+        (["edit", "plain", "--ranking", "--no_ranking"], ("--ranking and --no_ranking",)),
+        (["edit", "plain", "--column", "=x"], ("'=x'", "OURS=THEIRS")),
         (["rename", "plain"], ("1 names", "2")),
         (["remove", "zzz"], ("'zzz'",)),
     ],

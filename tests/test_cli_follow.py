@@ -101,10 +101,11 @@ def test_a_run_is_told_in_plain_lines(workspace: Workspace, capsys: pytest.Captu
     assert "step 100: saved checkpoint-100" in lines
     assert "step 100: saved the final weights" in lines
     assert any(line.startswith("training 100/100, loss 0.0100, ") and "500 tokens/s, 1.0 GB" in line for line in lines)
-    assert lines[-4] == "Finished: tiny/lora/mine"
-    assert lines[-3].startswith("100 steps in ")
-    assert lines[-3].endswith("loss 0.0100, validation 0.5000")
-    assert lines[-2:] == ["Weights: saves/tiny/lora/mine", "Talk to it: python app.py chat tiny/lora/mine"]
+    assert lines[-5] == "Finished: tiny/lora/mine"
+    assert lines[-4].startswith("100 steps in ")
+    assert lines[-4].endswith("loss 0.0100, validation 0.5000")
+    assert lines[-3:-1] == ["Weights: saves/tiny/lora/mine", "Talk to it: python app.py chat tiny/lora/mine"]
+    assert lines[-1] == "Train it on: python app.py runs extend tiny/lora/mine --epochs 1"
 
 
 def test_a_failure_is_told_with_its_problems(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:

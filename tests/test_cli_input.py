@@ -156,11 +156,11 @@ def test_all_problems_are_told_at_once(tell: Tell, workspace: Workspace) -> None
 
 
 def test_what_has_no_effect_is_a_warning(tell: Tell, workspace: Workspace) -> None:
-    code, _, err = tell("train", "dataset=none", "--do_train", "True", "ddp_timeout=18000", "--overwrite_cache")
+    code, _, err = tell("train", "dataset=none", "--do_train", "True", "preprocessing_num_workers=16", "--overwrite_cache")
     warnings = [line for line in err.splitlines() if line.startswith("warning: ")]
     assert code == 2
     assert len(warnings) == 1
-    assert "'ddp_timeout: 18000' has no effect" in warnings[0]
+    assert "'preprocessing_num_workers: 16' has no effect" in warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -168,8 +168,8 @@ def test_what_has_no_effect_is_a_warning(tell: Tell, workspace: Workspace) -> No
     [
         (["trian"], "'trian' is no command. Accepted: api, chat, data, doctor, runs, train. Did you mean train?"),
         (["eval"], "'eval' is no command. Accepted: api, chat, data, doctor, runs, train."),
-        (["runs"], "Nothing was asked for. Accepted: list, show, stop, resume, delete."),
-        (["runs", "shwo", "a"], "'shwo' can't be done with runs. Accepted: list, show, stop, resume, delete. Did you"),
+        (["runs"], "Nothing was asked for. Accepted: list, show, stop, resume, extend, delete."),
+        (["runs", "shwo", "a"], "'shwo' can't be done with runs. Accepted: list, show, stop, resume, extend, delete. Did you"),
         (["runs", "show"], "No run is named."),
         (["runs", "show", "nowhere"], "No run named 'nowhere'. Known: -."),
         (["runs", "show", "../../etc"], "No run named '../../etc'."),

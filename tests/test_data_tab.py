@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from workbench.data.datasets import HubSource, read_catalogue
+from workbench.data.datasets import Entry, HubSource, read_catalogue
 from workbench.data.registry import edit
 from workbench.data.reports import Found, Report
-from workbench.data.samples import Read
+from workbench.data.samples import Count, Read
 from workbench.data.statistics import Bin, Statistics
-from workbench.formats import TAG_NAMES, Sample, ToolCall, Turn
+from workbench.formats import TAG_NAMES, Layout, Sample, ToolCall, Turn
 from workbench.inspector import Inspector
 from workbench.problems import UserError
 from workbench.text import ENGLISH, verbatim
 from workbench.ui.data.chart import histogram, ticks
-from workbench.ui.data.checking import NONE, acted, mended
+from workbench.ui.data.checking import NONE, Checking, acted, mended
 from workbench.ui.data.draft import fetch, free_name, read_draft, with_mapping
 from workbench.ui.data.editing import save_version
 from workbench.ui.data.figures import figures_page
@@ -28,7 +28,7 @@ from workbench.ui.data.mapping import SLOTS, MapForm, Mapped, columns_of, otherw
 from workbench.ui.data.report import ALL, Seen, changes, marked, report_page
 from workbench.ui.data.room import Room, choice, filled, visible
 from workbench.ui.data.rows import page_of, rows_page
-from workbench.ui.data.shelf import Shelf
+from workbench.ui.data.shelf import Facts, Shelf, item
 from workbench.ui.data.tokens import request, seen, token_html, tokens_page, whole
 from workbench.ui.data.turns import read_html, sample_html
 from workbench.ui.data.versions import Edits, back, cell, read_sheet, write_version
@@ -147,6 +147,9 @@ def test_what_is_known_of_a_set_is_forgotten_when_its_file_changes(desk: Desk) -
     assert "20 rows" in shelf.draw(choice(""), "en")
     (desk.workspace.data / "plain.json").write_text('[{"instruction": "a", "output": "b"}]', "utf-8")
     assert "1 rows" in shelf.draw(choice(""), "en")
+    columns = {"prompt": "instruction", "response": "output"}
+    edit(desk.workspace, "plain", "alpaca", columns, {}, num_samples=3)
+    assert "3 rows" in shelf.draw(choice(""), "en"), "how many are drawn counts too"
 
 
 # --- adding -------------------------------------------------------------------------------------------------------
@@ -364,8 +367,10 @@ class Told(Inspector):
 
     def __init__(self, answer: Mapping[str, Any] | UserError) -> None:
         self.answer = answer
+        self.asked: list[Mapping[str, Any]] = []
 
     def ask(self, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        self.asked.append(request)
         yield {"done": 0.5, "rows": 10}
         if isinstance(self.answer, UserError):
             raise self.answer
@@ -382,6 +387,36 @@ def test_a_page_of_tokens_comes_after_its_bar_and_an_error_keeps_the_pager() -> 
     sent = request({"name": "plain"}, 2, {"name": "A"}, asked)
     assert (sent["model"], sent["cutoff_len"], sent["dataset_dir"]) == ("models/tiny", 64, "data")
     assert whole("abc", 7) == 7 and whole(None, 7) == 7
+
+
+def test_a_check_asks_for_the_validation_sets_and_its_mends_do_so_too(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = Room(desk)
+    monkeypatch.setattr(Room, "changed", lambda *given: {})
+    monkeypatch.setattr("workbench.ui.data.checking.asked_of", lambda form, values: ({}, ()))
+    view = Checking(room, state="state", check="check", stop="stop", status="status", report="report", bar="bar")
+    view.name, view.validation = "name", "validation"
+    cleared = view.clear("plain")["validation"]
+    assert (cleared["choices"], cleared["value"]) == (["identity"], [])
+    told = Told(report().to_json())
+    desk.__dict__["inspector"] = told
+    made = list(view.run({"name": "plain"}, "en", False, ["identity"]))
+    assert told.asked[0]["validation"] == ["identity"]
+    state = {**made[-1]["state"], "accepted": ALL}
+    told.answer = {"name": "apart", "rows": 3, "changed": 0, "removed": 2, "left_out": 0}
+    list(view.mend({"name": "plain"}, state, "apart", "en"))
+    assert (told.asked[1]["validation"], told.asked[1]["accepted"]) == (["identity"], ALL)
+
+
+def test_estimated_rows_are_told_as_such_and_there_may_be_a_next_one() -> None:
+    drawn = tokens_page(ENGLISH, {**RESULT, "row": 7, "rows": 7, "exact": False})
+    assert "row 7 of about 7" in drawn and 'data-at="7">Next' in drawn
+    assert "row 7 of 7" in (told := tokens_page(ENGLISH, {**RESULT, "row": 7, "rows": 7})) and "disabled>Next" in told
+    entry = Entry("big", Path("big.jsonl"), "alpaca", Layout())
+    about, exact = (item(ENGLISH, entry, Facts(count=Count(6, 1, 2, None, flag)), False) for flag in (False, True))
+    assert "about 9 rows" in about and "about 2 left out" in about
+    assert "9 rows" in exact and "2 left out" in exact and "about" not in exact
 
 
 def test_figures_tell_lengths_the_cutoff_and_padding() -> None:

@@ -11,7 +11,7 @@ from workbench import stages
 from workbench.chats import ChatOptions, use_template
 from workbench.chats.encoding import Encoder, Tally
 from workbench.data.counting import counting
-from workbench.formats import Role, Sample, Turn
+from workbench.formats import Role, Sample, ToolCall, Turn
 from workbench.models import load_tokenizer
 from workbench.sockets import plugins
 from workbench.stages import UNTRAINED
@@ -124,6 +124,28 @@ def test_a_row_that_the_template_refuses_is_told_and_the_others_stay(tokenizer: 
     assert "refuses" in str(refused)
     assert first == last
     assert one.tally.rows == 2
+
+
+def test_what_the_models_own_template_does_not_write_is_told(tokenizer: Any) -> None:
+    own = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    own += "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    call = Turn("assistant", "", tool_calls=[ToolCall("look_up", {"word": "a"})])
+    tools = [{"type": "function", "function": {"name": "look_up", "description": "", "parameters": {}}}]
+    asked, answer = Turn("user", "Q"), Turn("assistant", "A")
+    thought = [asked, Turn("assistant", "A", "\nI think so.\n")]
+    some = [Sample([asked, call, Turn("tool", "b"), answer], tools), Sample([asked, answer], tools), Sample(thought)]
+    one = encoder(tokenizer)
+    assert not any(isinstance(row, Message) for row in rows(one, *some)), "the named template writes them all"
+    assert one.tally.messages(999) == []
+    one.tokenizer.chat_template = own
+    called, *others = rows(one, *some)
+    assert isinstance(called, Message) and "no place for tool calls: 'look_up'" in str(called)
+    assert [learned(tokenizer, row) for row in others] == ["A<|im_end|>"] * 2
+    assert (one.tally.no_tools, one.tally.no_thoughts) == (1, 1)
+    assert [str(said)[:26] for said in one.tally.messages(999)] == ["1 answers begin with a tho", "1 rows offer tools that th"]
+    one.options = ChatOptions(enable_thinking=False)
+    rows(one, some[2])
+    assert one.tally.no_thoughts == 1, "thoughts were switched off"
 
 
 def test_of_rows_that_are_refused_the_first_reason_is_kept(tokenizer: Any) -> None:

@@ -89,23 +89,40 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return home
 
 
+class Opened(dict[str, Engine]):
+    """Every engine by name, with both adapters, opened when it is first asked for."""
+
+    def __init__(self, home: Workspace) -> None:
+        self._home = home
+
+    def __missing__(self, name: str) -> Engine:
+        adapters = "saves/tiny/lora/first, saves/tiny/lora/second.one"
+        more = {"llamacpp_type": "f32"} if name == "llamacpp" else {}
+        self[name] = open_engine(self._home, infer_backend=name, adapter_name_or_path=adapters, **more)
+        return self[name]
+
+
 @pytest.fixture(scope="module")
-def opened(home: Workspace) -> dict[str, Engine]:
-    """Every engine, with both adapters."""
-    adapters = "saves/tiny/lora/first, saves/tiny/lora/second.one"
-    return {name: open_engine(home, infer_backend=name, adapter_name_or_path=adapters) for name in ENGINES}
+def opened(home: Workspace) -> Iterator[dict[str, Engine]]:
+    engines = Opened(home)
+    yield engines
+    for engine in engines.values():
+        engine.close()
 
 
 ENGINES = ("echo", "transformers")
+SLOW = ("llamacpp",)
+OTHERS = ("auto", "remote", "vllm", "sglang")
+"""What passes questions on, to servers that tests/test_neighbours.py puts there."""
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=[*ENGINES, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
 def engine(request: pytest.FixtureRequest, opened: dict[str, Engine]) -> Engine:
     return opened[request.param]
 
 
 def test_every_engine_is_tested_here() -> None:
-    assert set(plugins(engines)) == set(ENGINES)
+    assert set(plugins(engines)) == {*ENGINES, *SLOW, *OTHERS}
 
 
 def test_base_is_the_first_name_and_every_adapter_has_its_runs(engine: Engine) -> None:

@@ -28,6 +28,8 @@ from workbench.plans import Plan
 from workbench.runs import Run, create
 from workbench.sockets import plugins
 from workbench.specs import TrainSpec, read_flat
+from workbench.text import ENGLISH
+from workbench.ui.asking import told_line
 from workbench.workspace import Workspace
 
 CPU = Ground("cpu", "", 24_000_000_000, 2, "bf16", "fp32", True)
@@ -185,6 +187,15 @@ def test_a_run_to_come_is_estimated(workspace: Workspace) -> None:
     assert estimated(workspace, watch_prompts=["Why?"]).seconds["watching"] > 0 == found.seconds["watching"]
 
 
+def test_packed_rows_are_counted_by_their_tokens(workspace: Workspace) -> None:
+    short = {**GOOD, "val_size": 0, "packing": True, "cutoff_len": 128, "per_device_train_batch_size": 1, "max_steps": None}
+    checked = check_train(workspace, {**short, "gradient_accumulation_steps": 1, "num_train_epochs": 2})
+    needed = estimate(workspace, checked.unwrap(), checked.plan)
+    assert needed is not None and not checked.plan.exact
+    assert 2 <= needed.steps < checked.plan.steps == 40
+    assert f"About {needed.steps} steps" in told_line(ENGLISH, replace(checked, needed=needed))
+
+
 def test_nothing_is_said_of_a_model_that_is_not_here(workspace: Workspace) -> None:
     spec = read_flat(TrainSpec, {**GOOD, "model_name_or_path": "owner/far-away"}).unwrap()
     assert estimate(workspace, spec, Plan(rows=10, steps=10), CPU) is None
@@ -283,7 +294,7 @@ def test_what_torch_said_of_the_machine_is_kept(workspace: Workspace, monkeypatc
     why = Models.auto_cuda_bf16()
     found = Machine("2.13.0", "cuda", "13.0", [Card("NVIDIA H100", 80_000)], 8, ["fp32"], "bf16", "bf16", why, True)
     learned = grounds.keep(workspace, found)
-    assert learned == Ground("cuda", "NVIDIA H100", 80_000, 8, "bf16", "bf16", True) == grounds.ground(workspace)
+    assert learned == Ground("cuda", "NVIDIA H100", 80_000, 8, "bf16", "bf16", True, ["NVIDIA H100"]) == grounds.ground(workspace)
     monkeypatch.setattr(grounds, "version", lambda name: "9.9")
     assert grounds.known(workspace) is None
     (workspace.cache / grounds.FILE).write_text("[]")

@@ -7,7 +7,7 @@ from tests.bad_inputs import BAD_INPUTS, GOOD, Bad
 from workbench.checking import check_train
 from workbench.specs import TrainSpec, read_flat
 from workbench.ui.asking import told_line
-from workbench.ui.desk import Desk
+from workbench.ui.desk import Desk, over
 from workbench.ui.form import Form, shown
 from workbench.workspace import Workspace, default_workspace
 
@@ -77,3 +77,19 @@ def test_what_the_form_shows_is_read_back_as_the_same_spec() -> None:
 def test_words_of_users_are_escaped(form: Form, workspace: Workspace) -> None:
     checked = check_train(workspace, {**GOOD, "dataset": "<script>alert(1)</script>"})
     assert "<script>" not in told_line(form.desk.locale("en"), checked)
+
+
+def test_only_a_value_that_means_something_else_is_changed(form: Form) -> None:
+    same = {"learning_rate": f"{form.knobs['learning_rate'].default:f}", "dataset": None, "packing": ""}
+    assert form.changed(form.defaults()) == []
+    assert form.changed({**form.defaults(), **same}) == []
+    given = {"learning_rate": "abc", "max_steps": "7", "dataset": ["plain"], "mask_history": True, "stage": "dpo"}
+    assert set(form.changed({**form.defaults(), **given})) == set(given)
+
+
+def test_of_two_updates_the_upper_one_counts() -> None:
+    assert over({}, "x") == "x"
+    both = over(gr.update(label="a", value="b"), gr.update(value="c"))
+    assert (both["label"], both["value"]) == ("a", "c")
+    assert over(gr.update(label="a"), "c")["value"] == "c"
+    assert over(gr.update(label="a"), gr.skip())["label"] == "a"

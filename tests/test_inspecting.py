@@ -74,6 +74,19 @@ def test_behind_what_training_keeps_tokens_are_cut(workspace: Workspace) -> None
     assert len(told["blocks"][0]["tokens"]) == told["blocks"][0]["kept"] < cutoff
 
 
+def test_a_row_that_is_not_there_is_told_with_how_many_there_are(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workbench.data.samples.SMALL_BYTES", 1)
+    monkeypatch.setattr("workbench.data.samples.FIRST_ROWS", 1)
+    rows = [{"instruction": "Q" * (1 + 50 * number), "output": "A"} for number in range(9)]
+    (workspace.data / "broken.jsonl").write_text("\n".join(json.dumps(row) for row in rows), "utf-8")
+    told = ask(workspace, "tokens", "broken", row=9)
+    assert (told["row"], told["exact"]) == (9, False)
+    with pytest.raises(UserError, match="Row 10 does not exist: the set has 9 rows"):
+        ask(workspace, "tokens", "broken", row=10)
+
+
 def test_a_pair_is_two_texts_each_with_its_own_cutoff(workspace: Workspace) -> None:
     told = ask(workspace, "tokens", "pairs", stage="dpo", cutoff_len=64)
     better, worse = told["blocks"]
@@ -113,6 +126,22 @@ def test_mending_tells_what_is_not_in_the_new_set(workspace: Workspace) -> None:
     assert read_catalogue(workspace).entries["mended"].place == workspace.data / "mended.jsonl"
     again = ask(workspace, "mend", "broken", accepted="all", refused=[[1, "reading"]], name="again")
     assert again["changed"] == 0
+
+
+def test_a_check_compares_with_validation_sets_and_a_mend_does_so_too(workspace: Workspace) -> None:
+    info = workspace.data / "dataset_info.json"
+    rows = [{"instruction": f"{{{{name}}}}, what is {number}?", "output": "A number."} for number in range(4)]
+    for name, some in (("learned", rows[:3]), ("held", rows[1:])):
+        (workspace.data / f"{name}.json").write_text(json.dumps(some), "utf-8")
+    entries = {name: {"file_name": f"{name}.json"} for name in ("learned", "held")}
+    info.write_text(json.dumps({**json.loads(info.read_text()), **entries}), "utf-8")
+    both = {"validation": ["held"], "model": ""}
+    report = Report.from_json(ask(workspace, "check", "learned", values={"name": "Ann"}, **both))
+    assert [one.number for one in report.findings if one.check == "split_leak"] == [2, 3]
+    assert "split_leak" not in ask(workspace, "check", "learned", model="")["counts"]
+    accepted = [[0, "split_leak"]]
+    made = ask(workspace, "mend", "learned", accepted=accepted, name="apart", values={}, **both)
+    assert (made["rows"], made["removed"]) == (1, 2)
 
 
 @pytest.mark.parametrize("name", ["talks", "a/b", "", "..", "dataset_info.json/x"])

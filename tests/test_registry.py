@@ -252,6 +252,8 @@ def test_an_edit_touches_one_entry_and_keeps_its_comments(home: Workspace) -> No
     assert read_catalogue(home).entries["朋友"].num_samples == 7
     edit(home, "朋友", "alpaca", {}, {})
     assert raw(home, "朋友")["num_samples"] == 7, "of which nothing is said stays"
+    edit(home, "朋友", "alpaca", {}, {}, num_samples=None)
+    assert "num_samples" not in raw(home, "朋友")
     with refused("num_samples", "1, 2, 3"):
         edit(home, "朋友", "alpaca", {}, {}, num_samples=0)
     with refused("No dataset named 'x'", "朋友"):

@@ -11,6 +11,7 @@ from workbench.data.datasets import Entry, read_catalogue
 from workbench.data.samples import (
     FIRST_ROWS,
     SMALL_BYTES,
+    asked_placeholders,
     count_set,
     fill,
     of_shape,
@@ -80,6 +81,27 @@ def test_braces_in_a_few_rows_are_what_is_taught(workspace: Workspace) -> None:
     assert len(value_problems([many], {})) == 1 and value_notes([many], {}) == []
     named = entry_of(workspace, [{"instruction": "Who?", "output": "{{name}}"}])
     assert len(value_problems([named], {})) == 1 and value_notes([named], {}) == []
+
+
+def test_a_person_is_asked_for_what_the_used_rows_teach(workspace: Workspace) -> None:
+    rows: list[dict[str, Any]] = [{**ROW, "output": "{{name}} of {{firm}}", "note": "{{unread}}"}] * 3
+    rows += [{**ROW, "output": "{{firm}}"}, {**ROW, "output": "", "input": "{{lost}}"}, {**ROW, "output": "{{late}}"}]
+    entry = entry_of(workspace, [*rows, *[ROW] * 10])
+    assert asked_placeholders(entry) == ["firm", "name", "late"], "those in most rows first"
+    assert asked_placeholders(entry, 5) == ["firm", "name"]
+    (said,) = value_problems([entry], {"late": "L"}, 5)
+    assert "without a value: name, firm." in str(said.message), "a value that no used row takes is no mistake"
+    (note,) = map(str, value_notes([entry], {"name": "N", "firm": "F"}))
+    assert "without a value: late." in note
+    assert value_notes([entry], {}, 5) == []
+
+
+def test_a_name_in_few_of_many_rows_is_what_is_taught(workspace: Workspace) -> None:
+    jinja = {**ROW, "output": "{{ name }} has {{ item }}"}
+    entry = entry_of(workspace, [*[jinja] * 9, *[ROW] * 1_000])
+    assert (asked_placeholders(entry), value_problems([entry], {})) == ([], [])
+    assert "without a value: name, item." in str(*value_notes([entry], {}))
+    assert asked_placeholders(entry_of(workspace, [*[jinja] * 9, *[ROW] * 800])) == ["name"]
 
 
 def test_fill_leaves_the_rest_as_it_is() -> None:

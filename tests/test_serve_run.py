@@ -3,13 +3,18 @@
 import shutil
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
 from workbench import runs
+from workbench.api.shapes import BY_FAMILY
 from workbench.events import Failed, Ready
+from workbench.jobs import Desk
+from workbench.jobs.serve import find_adapter, read_keys, rules
+from workbench.models import load_tokenizer
 from workbench.problems import UserError
 from workbench.runs import Run
 from workbench.specs import ServeSpec, read_flat
@@ -98,3 +103,64 @@ def test_with_a_key_it_serves_other_machines(workspace: Workspace, monkeypatch: 
     assert "".join(ask(ready.url, "base", USER, key="open sesame")) == "base: who are you"
     run.stop()
     assert run.wait(5) == "stopped"
+
+
+def test_keys_stand_in_the_environment_and_in_a_file(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_KEY", " one, two ,,one")
+    assert read_keys(workspace, "") == ["one", "two"]
+    file = workspace.root / "keys.txt"
+    file.write_text("\ufeffthree\r\n\n two\n", "utf-8")
+    assert read_keys(workspace, "keys.txt") == ["one", "two", "three"]
+    monkeypatch.delenv("API_KEY")
+    assert read_keys(workspace, str(file)) == ["three", "two"]
+    assert read_keys(workspace, "") == []
+    file.write_text(" \n\n")
+    for given, words in (("keys.txt", "holds none"), ("none.txt", "can't be read")):
+        with pytest.raises(UserError, match=words) as caught:
+            read_keys(workspace, given)
+        assert caught.value.problems[0].key == "api_key_file"
+
+
+def test_adapters_are_found_by_run_or_folder_inside_the_workspace_only(workspace: Workspace, tmp_path: Path) -> None:
+    spec = read_flat(ServeSpec, {"model_name_or_path": "models/tiny", "infer_backend": "echo"}).unwrap()
+    desk = Desk(runs.create(workspace, spec), None, False)
+    inside, outside = workspace.saves / "tiny" / "lora" / "mine", tmp_path / "elsewhere"
+    for folder in (inside, outside):
+        folder.mkdir(parents=True)
+        (folder / "adapter_config.json").write_text("{}")
+        (folder / "adapter_model.safetensors").write_bytes(b"")
+    (inside / "spec.yaml").write_text("job: train\n")
+    for given in ("mine", "tiny/lora/mine", "saves/tiny/lora/mine", str(inside)):
+        assert find_adapter(spec, desk, "m", given) == inside.resolve()
+    for given in (str(outside), "../elsewhere", "/etc", "none", "", ".", "a\0b", "x" * 5000):
+        with pytest.raises(UserError, match="Nothing trained is found") as caught:
+            find_adapter(spec, desk, "m", given)
+        assert caught.value.problems[0].key == "lora_path"
+
+
+def test_the_fields_of_serving_make_the_rules(workspace: Workspace) -> None:
+    given = {"model_name_or_path": "models/tiny", "infer_backend": "echo", "template": "glm4"}
+    spec = read_flat(ServeSpec, given).unwrap()
+    desk = Desk(runs.create(workspace, spec), None, False)
+    here, beyond = (rules(spec, desk, ["k"], local, []) for local in (True, False))
+    assert (here.any_model_name, beyond.any_model_name) == (True, False)
+    assert (list(here.allowed_origins()), list(beyond.allowed_origins())) == (["*"], [])
+    assert here.shapes() == BY_FAMILY["glm4"]
+    assert (here.base_name, here.max_requests, here.opens_thought(True)) == ("tiny", 256, False)
+    more = {"any_model_name": True, "api_allowed_origins": "https://a, https://b", "api_max_requests": 5}
+    chosen = rules(read_flat(ServeSpec, {**given, **more}).unwrap(), desk, [], False, [])
+    assert (chosen.any_model_name, chosen.max_requests) == (True, 5)
+    assert list(chosen.allowed_origins()) == ["https://a", "https://b"]
+
+
+def test_a_template_that_begins_a_thought_is_seen(workspace: Workspace) -> None:
+    spec = read_flat(ServeSpec, {"model_name_or_path": "models/tiny", "infer_backend": "echo"}).unwrap()
+    desk = Desk(runs.create(workspace, spec), None, False)
+    tokenizer = load_tokenizer(workspace.models / "tiny", False)
+    assert not rules(spec, desk, [], True, [tokenizer]).opens_thought(None)
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m.content }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<think>\n' if enable_thinking is not false else '<think>\n\n</think>' }}{% endif %}"
+    )
+    opens = rules(spec, desk, [], True, [tokenizer]).opens_thought
+    assert [opens(asked) for asked in (None, True, False)] == [True, True, False]

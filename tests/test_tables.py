@@ -413,13 +413,27 @@ def test_no_line_of_an_endless_cell_is_a_row(end: str, tmp_path: Path, monkeypat
     assert [record.row for record in others] == ([{"a": "4", "b": "5"}] if end else [])
 
 
-def test_a_name_that_stands_twice_in_a_line_is_told(tmp_path: Path) -> None:
-    file = tmp_path / "x.jsonl"
-    nested = {"a": [{"a": 1}, {"a": 2}], "b": '"a":"a":'}
-    file.write_text('{"a": 1, "b": 2, "a": 3}\n' + json.dumps(nested) + "\n")
-    twice, fine = read(file)
-    assert (twice.row, said(twice.fault)) == ({"a": 3, "b": 2}, "json.lines.twice")
-    assert (fine.row, fine.fault) == (nested, None)
+@pytest.mark.parametrize("name", ["x.jsonl", "x.json"])
+def test_a_name_that_stands_twice_is_told_wherever_it_stands(name: str, tmp_path: Path) -> None:
+    file = tmp_path / name
+    fine = {"a": [{"a": 1}, {"a": 2}], "b": '"a":"a":', "c\\": {"c\\": '\\":'}}
+    rows = [
+        '{"a": 1, "b": 2, "a": 3}',
+        '{"m": [{"role": "user"}, {"x": {"role" : "a", "role" : "b"}}], "n": 1}',
+        '{"m":{"a":1,"\\u0061":2}}',
+        json.dumps(fine),
+        "{" + '"a": {' * 600 + '"b": 1, "b": 2' + "}" * 601,
+    ]
+    file.write_text("\n".join(rows) if name.endswith("l") else f"[{', '.join(rows)}]")
+    found = read(file)
+    assert [(one.row, one.fault and str(one.fault).split(" ")[0]) for one in found[:4]] == [
+        ({"a": 3, "b": 2}, "'a'"),
+        ({"m": [{"role": "user"}, {"x": {"role": "b"}}], "n": 1}, "'m[2].x.role'"),
+        ({"m": {"a": 2}}, "'m.a'"),
+        (fine, None),
+    ]
+    assert (said(found[0].fault), len(found)) == ("json.doubles.twice", 5)
+    assert type(found[1].row["m"][1]["x"]) is dict
 
 
 @pytest.mark.parametrize("name", ["x.jsonl", "x.json"])

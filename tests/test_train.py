@@ -177,6 +177,15 @@ def test_the_closing_figures_are_those_of_the_curve(done: Done) -> None:
     assert done.numbers["seconds"] == pytest.approx(sum(step.seconds for step in steps), abs=0.02)
 
 
+def test_the_validation_loss_is_the_same_whatever_the_batches(home: Workspace) -> None:
+    losses = [
+        trained(home, f"held{size}", max_steps=1, eval_steps=1, watch_prompts=[], per_device_eval_batch_size=size)
+        for size in (1, 3, 4)
+    ]
+    seen = [done.numbers["eval_loss"] for done in losses]
+    assert seen == pytest.approx([seen[0]] * 3, rel=1e-5), "rows are of unlike length"
+
+
 # Resuming
 
 

@@ -40,11 +40,12 @@ def desk(workspace: Workspace) -> Iterator[Desk]:
     log.close()
 
 
-def built(desk: Desk, new_words: Sequence[str] = (), **more: Any) -> tuple[Rows, Any]:
+def built(desk: Desk, new_words: Sequence[str] = (), chat_template: str = "", **more: Any) -> tuple[Rows, Any]:
     """The rows of a spec, and the tokenizer that reads them."""
     spec = read_flat(TrainSpec, {**GOOD, "dataset": "big,small", "val_size": 0, **more}).unwrap()
     tokenizer = load_tokenizer(desk.run.workspace.models / "tiny", False)
     use_template(tokenizer, "chatml")
+    tokenizer.chat_template = chat_template + tokenizer.chat_template
     tokenizer.add_tokens([*new_words])
     stage = plugins(stages)[spec.stage.stage]
     return build_rows(spec, desk, Encoder(tokenizer, ChatOptions(), stage, spec.stage, spec.data.cutoff_len)), tokenizer
@@ -234,6 +235,31 @@ def test_an_empty_stream_is_told(desk: Desk) -> None:
     with pytest.raises(UserError, match="Within 16 tokens nothing is left") as caught:
         built(desk, cutoff_len=16, streaming=True, max_steps=5)
     assert caught.value.problems[0].key == "cutoff_len"
+
+
+def test_a_stream_of_rows_that_are_all_left_out_says_why(desk: Desk) -> None:
+    lay(desk, "big", [{"instruction": "Q", "output": ""}] * 3 + asked((LONG, "lost")))
+    lay(desk, "small", [{"instruction": "", "output": "A"}, {"instruction": "Q", "output": " "}, {"instruction": "Q"}])
+    with pytest.raises(UserError) as caught:
+        built(desk, cutoff_len=64, streaming=True, max_steps=5)
+    (problem,) = caught.value.problems
+    words = str(problem.message)
+    assert words.startswith("No row can be learned from. In 5 of them: No answer: 'output' is ")
+    assert "In 1 of them: within 64 tokens nothing of its answer is left." in words and problem.key == "dataset"
+
+
+def test_a_template_without_a_place_for_any_row_is_told_while_streaming(desk: Desk) -> None:
+    no_system = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+    lay(desk, "big", [{"instruction": "Q", "output": "A", "system": "S"}] * 4)
+    with pytest.raises(UserError, match="In 4 of them: .*no system") as caught:
+        built(desk, dataset="big", streaming=True, max_steps=5, chat_template=no_system)
+    assert caught.value.problems[0].key == "template"
+
+
+def test_a_stream_that_is_held_out_whole_is_told(desk: Desk) -> None:
+    with pytest.raises(UserError, match="All 10 rows are held out") as caught:
+        built(desk, dataset="small", streaming=True, max_steps=5, val_size=10)
+    assert caught.value.problems[0].key == "val_size"
 
 
 @pytest.mark.parametrize("strategy", ["concat", "interleave_under", "interleave_over", "interleave_once"])

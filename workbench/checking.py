@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic
 
+from workbench.answering import answer_problems
 from workbench.chats import check_template
 from workbench.estimates import Estimate
 from workbench.models import check_model
@@ -61,6 +62,7 @@ def _serve_problems(workspace: Workspace, spec: ServeSpec) -> list[Problem]:
     # Only of the usual engine it is known here that it needs a model; others say so themselves.
     usual = isinstance(spec.engine, type(ServeSpec().engine))
     problems = check_model(workspace, spec.model) if usual or spec.model.model_name_or_path else []
+    problems += answer_problems(workspace, spec.model)
     try:
         check_template(spec.model.template)
     except UserError as error:

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal
 
 import orjson
 
-from workbench.problems import Problem
+from workbench.problems import Cause, Problem
 from workbench.text import Message, Text
 
 
@@ -42,12 +42,15 @@ class Event:
 
 @dataclass(frozen=True)
 class Started(Event):
-    """A worker has taken the run; ``resumed_step`` is the step of the checkpoint it goes on from, 0 for the start."""
+    """A worker has taken the run; ``resumed_step`` is the step of the checkpoint it goes on from, 0 for the start.
+
+    ``kills``: how many processes the system has ended for want of memory before; -1 where it does not say."""
 
     kind = "started"
     pid: int = 0
     resumed_step: int = 0
     version: int = VERSION
+    kills: int = -1
 
 
 @dataclass(frozen=True)
@@ -136,11 +139,13 @@ class Finished(Event):
 
 @dataclass(frozen=True)
 class Failed(Event):
-    """The job ended on problems; ``detail`` is the end of a traceback when the mistake was ours."""
+    """The job ended on problems; ``detail`` is the end of a traceback when the mistake was ours, ``cause`` what it was
+    when somebody may know what would help."""
 
     kind = "failed"
     problems: Sequence[Problem] = ()
     detail: str = ""
+    cause: Cause = ""
 
 
 @dataclass(frozen=True)

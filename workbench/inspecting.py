@@ -9,7 +9,6 @@ import select
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from pydantic import ValidationError
 
 from workbench import stages
 from workbench.chats import ChatOptions, stop_tokens, use_template
-from workbench.chats.encoding import Encoder, Fitted
+from workbench.chats.encoding import Encoder, Fitted, lacks_thought, lacks_tools
 from workbench.checks import Context
 from workbench.data.checkup import check_set, write_mended
 from workbench.data.counting import counting
@@ -46,6 +45,14 @@ class Say:
     )
     no_row = Text("Row {given} does not exist: the set has {rows} rows. Choose one from 1 to {rows}.")
     not_a_sample = Text("Row {row} is left out, so no model sees it: {reason}")
+    no_thought = Text(
+        "The chat template does not write the thought of this answer, so it is not learned. Choose a named template to "
+        "keep it."
+    )
+    no_tools = Text(
+        "The chat template does not write the tools on offer, so the model learns without them. Choose a named template to "
+        "keep them."
+    )
     no_end = Text("No end-of-turn token is learned in this row, so the model will not learn where to stop.")
     cut = Text("The row has {tokens} tokens and is cut after {cutoff}. What is behind that is not learned.")
     shortened = Text(
@@ -114,7 +121,7 @@ class Looks:
     def _held(self, request: Mapping[str, Any]) -> Iterator[Read]:
         """The rows of the validation sets, which a check compares with."""
         for name in request.get("validation") or ():
-            yield from read_set(self._entry({**request, "dataset": name}))
+            yield from read_set(self._entry({**request, "dataset": name}), request.get("values") or {})
 
     def _mend(self, request: Mapping[str, Any], told: Told) -> Any:
         """A new set with the accepted mends; its placeholders stay as they are."""
@@ -153,14 +160,14 @@ class Looks:
         entry, number = self._entry(request), int(request.get("row") or 1)
         cutoff = int(request.get("cutoff_len") or NO_CUTOFF)
         values = request.get("values") or {}
-        read = next(islice(read_set(entry, values), number - 1, number), None)
-        count = count_set(entry, values, None)
-        rows = count.samples + count.excluded
+        read, rows = _nth(read_set(entry, values), number)
         if read is None:
             raise UserError(Say.no_row(given=number, rows=f"{rows:,}"))
+        count = count_set(entry, values, None)
+        rows = count.samples + count.excluded
         template = request.get("template") or "auto"
         seen = self._seen(read, self._encoder(request, cutoff), template)
-        return {"row": number, "rows": rows, "template_used": template, **seen}
+        return {"row": number, "rows": rows, "exact": count.exact, "template_used": template, **seen}
 
     def _seen(self, read: Read, encoder: Encoder, template: str) -> dict[str, Any]:
         """One row as the model sees it, token by token: a block for each text that the stage makes of it."""
@@ -171,6 +178,10 @@ class Looks:
         fitted, special = encoder.fitted(read.sample), _special(encoder.tokenizer)
         ends = set(stop_tokens(encoder.tokenizer, template))
         warnings = [said for one in fitted for said in _lost(one, encoder.cutoff_len)]
+        if any(lacks_thought(one.script, one.written, encoder.options) for one in fitted):
+            warnings.append(Say.no_thought())
+        if any(lacks_tools(one.script, one.written) for one in fitted):
+            warnings.append(Say.no_tools())
         if not all(one.encoded.num_trained for one in fitted):
             warnings.append(Say.nothing_left(cutoff=f"{encoder.cutoff_len:,}"))
         elif not all(ends.intersection(one.encoded.labels) for one in fitted):
@@ -180,6 +191,15 @@ class Looks:
             "blocks": [_block(one, title, special) for one, title in zip(fitted, titles, strict=True)],
             "warnings": [warning.to_json() for warning in warnings],
         }
+
+
+def _nth(reads: Iterator[Read], number: int) -> tuple[Read | None, int]:
+    """The row of that number and the number; none of them, and how many rows there are, when there are fewer."""
+    count = 0
+    for count, read in enumerate(reads, 1):
+        if count == number:
+            return read, count
+    return None, count
 
 
 def _stage(request: Mapping[str, Any]) -> tuple[Any, StageSpec]:

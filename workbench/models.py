@@ -11,6 +11,7 @@ import yaml
 
 from workbench import quantising
 from workbench.fields import plain
+from workbench.gguf.reading import is_gguf, tokenizer_of_file
 from workbench.problems import Problem, UserError
 from workbench.quantising import Quantisation
 from workbench.sections import ModelSection
@@ -20,6 +21,7 @@ from workbench.workspace import Workspace
 Precision = Literal["fp32", "bf16", "fp16"]
 Device = Literal["cpu", "cuda", "mps"]
 NAME_CHARACTERS = 100
+LONGEST_PATH = 4096
 
 
 class Say:
@@ -29,6 +31,7 @@ class Say:
     no_folder = Text(
         "There is no model at '{given}'. Accepted: a folder, or an id such as owner/name. Known here: {known}."
     )
+    only_llamacpp = Text("'{given}' is a GGUF file. Accepted: the engine llamacpp, or auto. Choose one of these.")
     no_config = Text("'{given}' is no model: it has no config.json. Choose the folder that holds config.json.")
     bad_config = Text(
         "'{given}' is damaged: its {file} is no JSON object. Get that file anew, or choose another folder."
@@ -136,9 +139,21 @@ def known_template(given: str) -> str:
     return "auto"
 
 
-def check_model(workspace: Workspace, section: ModelSection) -> list[Problem]:
-    """What is wrong with the model or its adapters, found without loading anything. A hub id is not asked for here."""
+def gguf_file(workspace: Workspace, given: str) -> Path | None:
+    """The GGUF file that ``given`` means: a path, or a name under models/."""
+    files = [path for path in (Path(given), workspace.root / given, workspace.models / given) if path.suffix == ".gguf"]
+    return next((path.resolve() for path in files if len(given) < LONGEST_PATH and is_gguf(path)), None)
+
+
+def check_model(workspace: Workspace, section: ModelSection, gguf: bool = False) -> list[Problem]:
+    """What is wrong with the model or its adapters, found without loading anything. A hub id is not asked for here.
+
+    With ``gguf`` the model may also be such a file.
+    """
     given = section.model_name_or_path
+    if gguf and gguf_file(workspace, given):
+        missing = [one for one in section.adapter_name_or_path if adapter_folder(workspace, one) is None]
+        return [Problem(Say.no_adapter(given=plain(one)), "adapter_name_or_path") for one in missing]
     known = local_models(workspace)
     if not given:
         return [Problem(Say.none(example=known[0] if known else "Qwen/Qwen2.5-0.5B-Instruct"), "model_name_or_path")]
@@ -228,11 +243,18 @@ def _adapter_problem(workspace: Workspace, given: str, model: str) -> Problem | 
     return None
 
 
-def fetched_folder(workspace: Workspace, section: ModelSection, progress: Callable[[int, int, str], None]) -> Path:
-    """The model's folder, fetched from the hub first when it is not here. ``progress`` hears bytes done, of, file."""
-    problems = check_model(workspace, section)
+def fetched_folder(
+    workspace: Workspace, section: ModelSection, progress: Callable[[int, int, str], None], gguf: bool = False
+) -> Path:
+    """The model's folder, fetched from the hub first when it is not here. ``progress`` hears bytes done, of, file.
+
+    With ``gguf`` it may also be such a file.
+    """
+    problems = check_model(workspace, section, gguf)
     if problems:
         raise UserError(*problems)
+    if gguf and (file := gguf_file(workspace, section.model_name_or_path)):
+        return file
     folder = _named_folder(workspace, section.model_name_or_path)
     if folder is not None:
         return folder
@@ -295,7 +317,10 @@ def load_tokenizer(folder: Path, trust_remote_code: bool) -> Any:
     """The tokenizer of a model's folder, with a padding token that is not trained."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    if is_gguf(folder):
+        tokenizer = tokenizer_of_file(folder)
+    else:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -308,15 +333,18 @@ def load_model(
     quantisation: Quantisation | None = None,
     head: Literal["words", "score"] = "words",
     attention: str | None = None,
+    waiting: bool = False,
 ) -> Any:
     """The model on this machine's device, its weights held in ``precision`` or in fewer bits.
 
     Its head says which word comes next, or one number for the whole text. ``attention`` names transformers' way to
-    compute attention; None leaves the choice to it.
+    compute attention; None leaves the choice to it. ``waiting``: it stays in the machine's memory, and is divided among cards later.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
+    if is_gguf(folder):
+        raise UserError(Say.only_llamacpp(given=folder.name), key="infer_backend")
     kinds = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
     few = quantisation is not None or bool(quantised_by(folder))
     bits = quantising.loading(quantisation, kinds[precision]) if quantisation else {}
@@ -332,7 +360,7 @@ def load_model(
         **({"num_labels": 1} if head == "score" else {}),
     )
     if not few:
-        return model.to(device())
+        return model if waiting else model.to(device())
     quantising.keep_layout(model, training=False)
     return model
 

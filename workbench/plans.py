@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from workbench import stages
 from workbench.chats import check_template
+from workbench.checkpoints import given_checkpoint
 from workbench.data.datasets import Entry, chosen_entries, read_catalogue
 from workbench.data.hub_datasets import is_fetched
 from workbench.data.samples import Count, count_set, value_notes, value_problems
@@ -41,7 +42,11 @@ class Say:
     )
     busy = Text("Another run is running: {name}. Both will be slower, and memory may not do for both.")
     excluded = Text("{count} of {rows} rows are left out. The first: {reason}")
+    about_excluded = Text("About {count} of about {rows} rows are left out. The first: {reason}")
     mended = Text("{count} of {rows} rows are put right while they are read. The Data tab shows which and how.")
+    about_mended = Text(
+        "About {count} of about {rows} rows are put right while they are read. The Data tab shows which and how."
+    )
     from_tokens = Text("The rows are the tokens in {folder}; how many there are is known when the run starts.")
     unfetched = Text("The run fetches {names} first. How many rows and steps there are is known then.")
     probs = Text(
@@ -56,6 +61,9 @@ class Say:
     unused_probs = Text(
         "'Shares in the mix' is {given} and not used: 'Mixing' is concat, which takes every row once. Choose another way of "
         "mixing, or leave the shares empty."
+    )
+    nothing_to_share = Text(
+        "'Shared as' is {given} and not used: one process has nothing to share. Choose several cards or processes, or ddp."
     )
     stream_folder = Text("Streaming keeps no tokens. Accepted: one of 'Streaming' and 'Token folder'. Take one out.")
 
@@ -85,8 +93,22 @@ def total_steps(spec: TrainSpec, train_rows: int) -> int:
     """Optimiser steps of the whole run, as transformers' Trainer counts them."""
     if spec.optim.max_steps:
         return spec.optim.max_steps
-    batches = math.ceil(train_rows / spec.optim.per_device_train_batch_size) * spec.stage.times
+    at_once = spec.optim.per_device_train_batch_size * spec.sharing.processes
+    batches = math.ceil(train_rows / at_once) * spec.stage.times
     return math.ceil(spec.optim.num_train_epochs * math.ceil(batches / spec.optim.gradient_accumulation_steps))
+
+
+def smaller_batch(rows: int, times: int) -> tuple[int, int] | None:
+    """Batch size and accumulation for half the rows at once, or a third of an odd number, and as many in a step; None
+    where one row is computed at once already."""
+    factor = next((number for number in range(2, rows + 1) if rows % number == 0), None)
+    return (rows // factor, times * factor) if factor else None
+
+
+def rows_a_step(spec: TrainSpec) -> int:
+    """Rows that all processes together see between two steps of the optimiser."""
+    optim = spec.optim
+    return optim.per_device_train_batch_size * optim.gradient_accumulation_steps * spec.sharing.processes
 
 
 def every(given: int | None, steps: int, times: int) -> int:
@@ -118,7 +140,8 @@ def chosen_sets(workspace: Workspace, spec: TrainSpec) -> tuple[list[Entry], lis
         except UserError as error:
             problems += [Problem(problem.message, "eval_dataset") for problem in error.problems]
     if not problems:
-        problems += value_problems([one for one in [*entries, *tried] if not unfetched(one)], spec.data.dataset_values)
+        here = [one for one in [*entries, *tried] if not unfetched(one)]
+        problems += value_problems(here, spec.data.dataset_values, spec.data.max_samples)
     if problems:
         raise UserError(*problems)
     return entries, tried
@@ -206,6 +229,7 @@ def plan(workspace: Workspace, spec: TrainSpec) -> Plan:
     problems += fit_problems(workspace, spec.model, spec.tuning, spec.memory)
     problems += unmet(spec)
     problems += spec.stage.problems()
+    _try(problems, lambda: given_checkpoint(workspace, spec.saving.resume_from_checkpoint))
     ready = _try(problems, lambda: has_tokens(workspace, spec))
     counted = _try(problems, lambda: count_rows(workspace, spec)) if ready is False else None
     _try(problems, lambda: check_folder(workspace, spec))
@@ -230,20 +254,25 @@ def plan(workspace: Workspace, spec: TrainSpec) -> Plan:
     everything = [*counted.learned, *counted.tried]
     excluded, mended = sum(count.excluded for count in everything), sum(count.mended for count in everything)
     read = excluded + sum(count.samples for count in everything)
+    exact = all(count.exact for count in everything)
     if excluded:
         first = next(count.first for count in everything if count.first)
-        warnings.append(Say.excluded(count=f"{excluded:,}", rows=f"{read:,}", reason=first))
+        say = Say.excluded if exact else Say.about_excluded
+        warnings.append(say(count=f"{excluded:,}", rows=f"{read:,}", reason=first))
     if mended:
-        warnings.append(Say.mended(count=f"{mended:,}", rows=f"{read:,}"))
+        say = Say.mended if exact else Say.about_mended
+        warnings.append(say(count=f"{mended:,}", rows=f"{read:,}"))
     return Plan((), warnings, train, held, excluded, steps, _is_exact(spec, everything))
 
 
 def _ignored(spec: TrainSpec) -> list[Message]:
-    """Fields of the data that are filled in and not used."""
-    data = spec.data
+    """Fields that are filled in and not used."""
+    data, found = spec.data, []
     if data.interleave_probs and data.mix_strategy == "concat":
-        return [Say.unused_probs(given=plain(data.interleave_probs))]
-    return []
+        found.append(Say.unused_probs(given=plain(data.interleave_probs)))
+    if spec.sharing.distributed != "ddp" and not spec.sharing.way:
+        found.append(Say.nothing_to_share(given=spec.sharing.distributed))
+    return found
 
 
 def _is_exact(spec: TrainSpec, counts: Sequence[Count]) -> bool:
@@ -255,7 +284,7 @@ def _is_exact(spec: TrainSpec, counts: Sequence[Count]) -> bool:
 def _notes(workspace: Workspace, spec: TrainSpec) -> list[Message]:
     """What is said of the values of the chosen sets."""
     entries, tried = chosen_sets(workspace, spec)
-    return value_notes([*entries, *tried], spec.data.dataset_values)
+    return value_notes([*entries, *tried], spec.data.dataset_values, spec.data.max_samples)
 
 
 def few_steps(spec: TrainSpec, train_rows: int, steps: int) -> Message:

@@ -2,8 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from workbench.text import Message
+
+Cause = Literal["", "memory", "disk", "driver"]
+"""What ended a run, where somebody may know what would help."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,7 @@ class Problem:
 class UserError(Exception):
     """Something that the person can mend. Carries every problem found, not only the first."""
 
-    def __init__(self, *problems: Problem | Message, key: str | None = None) -> None:
+    def __init__(self, *problems: Problem | Message, key: str | None = None, cause: Cause = "") -> None:
+        self.cause: Cause = cause
         self.problems: Sequence[Problem] = [p if isinstance(p, Problem) else Problem(p, key) for p in problems]
         super().__init__("\n".join(str(p) for p in self.problems))

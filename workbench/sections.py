@@ -104,6 +104,9 @@ class OptimSection(Section):
     """Rows computed at once. More is faster until memory ends. Usual: 1 to 16."""
     gradient_accumulation_steps: Annotated[int, Field(ge=1, le=4096), Ui("Accumulation", simple=True)] = 2
     """Batches added up before each optimiser step: effective batch = batch size x this. Usual: 1 to 16."""
+    auto_find_batch_size: Annotated[bool, Ui("Smaller batches when memory ends")] = False
+    """When memory ends, go on with half the batch size and twice the accumulation, from the last checkpoint or the start:
+    the effective batch stays as it is. The log says so."""
     per_device_eval_batch_size: Annotated[int, Field(ge=1, le=1024), Ui("Validation batch size")] = 4
     """Rows computed at once while validating. It changes speed and memory, not the result."""
     lr_scheduler_type: Annotated[Scheduler, Ui("Scheduler")] = "cosine"
@@ -208,6 +211,39 @@ class MemorySection(Section):
     """Processes that put batches together while the model computes. Rows are tokens already, so 0 does nearly always."""
 
 
+class SharingSection(Section):
+    """Several devices"""
+
+    devices: Annotated[list[str], Ui("Cards", widget="cards")] = []
+    """Numbers of the cards to compute on, such as 0, 1: each gets a process of its own. Empty: the first one, or as many
+    as there are processes."""
+    num_processes: Annotated[int | None, Field(ge=1, le=64), Ui("Processes")] = None
+    """How many processes learn together, each from rows of its own: a step sees so many times more rows. Empty: one for
+    each chosen card."""
+    distributed: Annotated[Literal["ddp", "fsdp2", "zero2", "zero3"], Ui("Shared as")] = "ddp"
+    """ddp: each holds the whole model, the fastest way when it fits; fsdp2: weights, gradients and optimiser are divided;
+    zero2 and zero3: DeepSpeed, which divides the optimiser's share, or all."""
+    offload: Annotated[bool, Ui("Rest in memory", when=("distributed", "fsdp2", "zero2", "zero3"))] = False
+    """Keep what a card does not need at the moment in the machine's memory: much slower, and room for larger models."""
+    deepspeed: Annotated[str, Ui("DeepSpeed file", when=("distributed", "zero2", "zero3"))] = ""
+    """A JSON file with DeepSpeed's own settings, inside the workspace. Empty: the usual ones."""
+    ddp_timeout: Annotated[int, Field(ge=1), Ui("Patience")] = 1800
+    """Seconds that a process waits for the others before the run is given up. Usual: 1800."""
+    ddp_find_unused_parameters: Annotated[bool, Ui("Look for idle weights", when=("distributed", "ddp"))] = False
+    """For models of which a part may take no part in a step, such as some mixtures of experts: a little slower."""
+
+    @property
+    def processes(self) -> int:
+        """How many processes learn together."""
+        return self.num_processes or max(1, len(self.devices))
+
+    @property
+    def way(self) -> str:
+        """How the model is shared out; empty: one process has it alone, and shares it with no memory beside its card's."""
+        rests = self.offload and self.distributed.startswith("zero")
+        return self.distributed if self.processes > 1 or rests else ""
+
+
 class SavingSection(Section):
     """Watching and saving"""
 
@@ -244,6 +280,9 @@ class SavingSection(Section):
     """Under which project it is listed there. Empty: as the tracker's own settings say."""
     plot_loss: Annotated[bool, Ui("Draw training_loss.png")] = True
     """Draw the curve into the run's folder at the end."""
+    resume_from_checkpoint: Annotated[str | None, Ui("Go on from")] = None
+    """A checkpoint of another run, or a run that has one, to go on from with its optimiser, at its place in the data and in
+    the schedule. Empty: from the start. A run of its own goes on by Resume."""
     output_dir: Annotated[str, Ui("Run name")] = ""
     """Name of the run's folder inside saves/. Empty: made from the set and the time."""
     overwrite_output_dir: Annotated[bool, Ui("Overwrite the run")] = False
@@ -254,6 +293,14 @@ class ServingSection(Section):
     """Serving"""
 
     api_host: Annotated[str, Field(min_length=1), Ui("Host")] = "127.0.0.1"
-    """Address to listen on. Other than loopback needs a key in the environment variable API_KEY."""
+    """Address to listen on. Other than loopback needs a key in the environment variable API_KEY, or in a file."""
     api_port: Annotated[int, Field(ge=0, le=65535), Ui("Port")] = 0
     """Port to listen on. 0: a free one."""
+    api_key_file: Annotated[str, Ui("File of keys")] = ""
+    """A file with a key in each line, one of which clients must send, besides those in API_KEY. Empty: only these."""
+    any_model_name: Annotated[bool | None, Ui("Any model name")] = None
+    """Whether a name that is not known, such as gpt-4, means the default model. Empty: on this machine only."""
+    api_max_requests: Annotated[int, Field(ge=1, le=4096), Ui("Requests at once")] = 256
+    """Most answers that are computed or wait. Whoever comes beyond that is told when to ask again."""
+    api_allowed_origins: Annotated[list[str], Ui("Pages that may call")] = []
+    """Origins such as https://chat.example, or * for all. Empty: any page on this machine, no page elsewhere."""

@@ -4,7 +4,7 @@ Flat outside, sections inside: in a file, on a command line and in the preview a
 fields' standard names; in code it is ``spec.optim.learning_rate``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache, reduce
@@ -17,7 +17,15 @@ from pydantic import Field, ValidationError
 from workbench import engines, stages, tuning
 from workbench.fields import Knob, Section, Ui, plain, problems_of, read_value, section_knobs
 from workbench.problems import Problem, UserError
-from workbench.sections import DataSection, MemorySection, ModelSection, OptimSection, SavingSection, ServingSection
+from workbench.sections import (
+    DataSection,
+    MemorySection,
+    ModelSection,
+    OptimSection,
+    SavingSection,
+    ServingSection,
+    SharingSection,
+)
 from workbench.sockets import plugins
 from workbench.text import Message, Text
 from workbench.tutorials import translate
@@ -30,6 +38,7 @@ class Say:
     unknown_far = Text("Unknown key '{given}', and no known key is near it. Take it out; --help lists them all.")
     unknown_choice = Text("{key} is '{given}'. Accepted: one of {choices}. Choose one of these.")
     not_used = Text("'{key}' has no effect: {choice} '{chosen}' does not use it.")
+    idle = Text("'{key}: {given}' has no effect: it counts only where '{other}' is {values}.")
     not_mapping = Text("The spec is {given}. Accepted: lines of 'key: value'. See examples/quickstart.yaml.")
     bad_yaml = Text("The spec is not YAML: line {line}, column {column}: {reason}. Mend that line.")
     twice = Text("The key '{key}' stands in line {first} and again in line {line}. Accepted: once. Take one out.")
@@ -130,6 +139,7 @@ class TrainSpec(Spec):
     data: DataSection = DataSection()
     optim: OptimSection = OptimSection()
     memory: MemorySection = MemorySection()
+    sharing: SharingSection = SharingSection()
     saving: SavingSection = SavingSection()
 
 
@@ -195,7 +205,18 @@ def read_flat(kind: type[S], given: Mapping[str, Any]) -> Reading[S]:
     except ValidationError as error:
         return Reading(None, [*problems, *wrong.values(), *problems_of(error, dict(knobs))], warnings)
     problems += wrong.values()
+    warnings += _idle(spec, values, knobs)
     return Reading(None if problems else spec, problems, warnings)
+
+
+def _idle(spec: Spec, given: Mapping[str, Any], knobs: Mapping[str, Knob]) -> Iterator[Message]:
+    """A word for each field that was given and has no effect beside the others, unless it says what happens anyway."""
+    flat = spec.flat()
+    for key in given:
+        knob = knobs[key]
+        if key in flat and not knob.applies(flat) and flat[key] != knob.default:
+            other, *values = knob.ui.when
+            yield Say.idle(key=key, given=plain(flat[key]), other=other, values=", ".join(values))
 
 
 def _chosen(kind: type[Spec], values: Mapping[str, Any]) -> tuple[dict[str, tuple[str, str]], dict[str, Problem]]:

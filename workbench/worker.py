@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from workbench import jobs, locks
+from workbench.ceilings import kills
 from workbench.events import DISK_FULL, Event, EventLog, Failed, Finished, Started, Stopped, last_kind, last_line
 from workbench.jobs import UNSAVED, Desk, Job, StopAsked
 from workbench.problems import Problem, UserError
@@ -45,7 +46,7 @@ def main(root: Path, name: str) -> int:
         return 3
     step = run.saved_step()
     desk = Desk(run, EventLog(run.events), resuming=step > 0 or last_line(run.events)[1] > 0)
-    desk.say(Started(os.getpid(), step))
+    desk.say(Started(os.getpid(), step, kills=kills()))
     # A machine that shuts down asks first: save what there is.
     signal.signal(signal.SIGTERM, lambda *_: run.stop_file.touch())
     threading.Thread(target=_watch, args=(lock, desk), daemon=True).start()
@@ -76,11 +77,11 @@ def _work(run: Run, desk: Desk) -> Event:
         return Stopped(run.saved_step())
     except UserError as error:
         _print(traceback.format_exc())
-        return Failed(list(error.problems))
+        return Failed(list(error.problems), cause=error.cause)
     except Exception as error:  # noqa: BLE001 - the last place: whatever it was ends as one Failed event
         _print(traceback.format_exc())
         if isinstance(error, OSError) and error.errno in DISK_FULL:
-            return Failed([Problem(Say.disk_full(reason=str(error)))])
+            return Failed([Problem(Say.disk_full(reason=str(error)))], cause="disk")
         reason = verbatim(f"{type(error).__name__}: {error}"[:500])
         return Failed([Problem(Say.crashed(reason=reason))], traceback.format_exc()[-DETAIL_CHARACTERS:])
 

@@ -44,8 +44,8 @@ class Window:
         self.process.wait()
 
 
-def open_process(workspace: Workspace, port: int) -> Window:
-    """A new window on the workspace, ready to answer."""
+def open_process(workspace: Workspace, port: int, modules: Path | None = None) -> Window:
+    """A new window on the workspace, ready to answer; its processes find Python's modules in ``modules`` first."""
     log = (workspace.root / "window.log").open("ab")
     process = subprocess.Popen(
         [sys.executable, "-c", OPEN, str(workspace.root), str(port)],
@@ -53,7 +53,7 @@ def open_process(workspace: Workspace, port: int) -> Window:
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
-        env={**os.environ, "PYTHONPATH": str(source_folder())},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(str(one) for one in (modules, source_folder()) if one)},
     )
     log.close()
     url = f"http://127.0.0.1:{port}"
@@ -80,7 +80,12 @@ def free_port() -> int:
 @pytest.fixture
 def home(tmp_path: Path) -> Workspace:
     """A workspace with our demo data, the starter model and a tiny one, and no runs."""
-    workspace = Workspace(tmp_path / "workspace")
+    return lay_home(tmp_path / "workspace")
+
+
+def lay_home(root: Path) -> Workspace:
+    """Write such a workspace."""
+    workspace = Workspace(root)
     shutil.copytree(source_folder() / "data", workspace.data)
     workspace.models.mkdir()
     write_model(workspace.models / "tiny")
@@ -98,6 +103,27 @@ def window(home: Workspace) -> Iterator[Window]:
     opened.kill()
     for served in list_runs(home, "serve"):
         served.kill()
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Window]:
+    """The window that the tests of a module share: to open one takes longer than most tests."""
+    opened = open_process(lay_home(tmp_path_factory.mktemp("shared") / "workspace"), free_port())
+    yield opened
+    opened.kill()
+
+
+@pytest.fixture
+def shared(opened: Window) -> Iterator[Window]:
+    """That window without runs; what a test started ends with it. For tests that leave data, models and process alone."""
+    yield opened
+    for served in list_runs(opened.workspace, "serve"):
+        served.kill()
+    for run in list_runs(opened.workspace):
+        if run.state() == "running":
+            run.kill()
+    shutil.rmtree(opened.workspace.saves)
+    opened.workspace.saves.mkdir()
 
 
 @pytest.fixture(scope="session")
@@ -128,6 +154,7 @@ def visit(chromium: Browser) -> Iterator[Callable[..., Page]]:
         page.goto(url)
         page.wait_for_selector("#live .live > *")
         page.wait_for_selector("#plan .plan")
+        page.wait_for_selector("#field-dataset .token")  # what a visitor finds has arrived, and undoes nothing any more
         return page
 
     yield open_page

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 
@@ -14,9 +15,10 @@ from tests.browser.test_train import choose, type_into
 from tests.test_chatting import tuned_run
 from workbench.events import Started
 from workbench.runs import Run, list_runs
-from workbench.workspace import Workspace
 
 pytestmark = pytest.mark.browser
+LONG = 600
+"""So many words take a minute to say at ten a second: what presses Stop comes in time on a busy machine too."""
 Visit = Callable[..., Page]
 
 MARKUP = """Look <b>here</b> <img src="http://outside.invalid/a.png"> <script>document.title = "taken"</script>
@@ -28,9 +30,9 @@ if a < b:
 
 
 @pytest.fixture
-def tuned(home: Workspace) -> Run:
+def tuned(shared: Window) -> Run:
     """A run with an adapter that the echo engine can be given."""
-    return tuned_run(home, "my-run", dataset=["identity_en"], template="chatml")
+    return tuned_run(shared.workspace, "my-run", dataset=["identity_en"], template="chatml")
 
 
 def open_chat(page: Page) -> None:
@@ -74,8 +76,8 @@ def is_alive(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
-def test_load_talk_compare_clear_reload_unload(window: Window, tuned: Run, visit: Visit) -> None:
-    page = visit(window.url)
+def test_load_talk_compare_clear_reload_unload(shared: Window, tuned: Run, visit: Visit) -> None:
+    page = visit(shared.url)
     open_chat(page)
     expect(page.locator("#chat-status")).to_contain_text("Nothing is loaded yet")
     choose_echo(page)
@@ -106,21 +108,21 @@ def test_load_talk_compare_clear_reload_unload(window: Window, tuned: Run, visit
     wait_answered(page, 1, 4)
     page.locator("#chat-clear").click()
     expect(page.locator(".talk .turn")).to_have_count(0)
-    pid = server_pid(window)
+    pid = server_pid(shared)
     page.locator("#chat-unload").click()
     expect(page.locator("#chat-status")).to_contain_text("Nothing is loaded yet")
     assert not is_alive(pid)
-    assert list_runs(window.workspace, "serve") == []
+    assert list_runs(shared.workspace, "serve") == []
 
 
-def test_an_answer_streams_and_is_stopped(window: Window, visit: Visit) -> None:
-    page = visit(window.url)
+def test_an_answer_streams_and_is_stopped(shared: Window, visit: Visit) -> None:
+    page = visit(shared.url)
     open_chat(page)
     choose(page, "field-model_name_or_path", "tiny")
     choose_echo(page, "0.1")
     load(page)
     expect(page.locator("#compare input")).to_be_disabled()
-    say(page, " ".join(f"w{at}" for at in range(300)))
+    say(page, " ".join(f"w{at}" for at in range(LONG)))
     body = page.locator("#pane-0 .turn .body").nth(1)
     expect(body).to_contain_text("base: w0")
     expect(body).to_contain_text("w9")
@@ -130,7 +132,7 @@ def test_an_answer_streams_and_is_stopped(window: Window, visit: Visit) -> None:
     expect(page.locator("#chat-send")).to_be_visible()
     stopped = body.inner_text()
     expect(page.locator("#speaker-0 .facts")).to_contain_text("stopped")
-    page.wait_for_timeout(600)
+    page.wait_for_timeout(400)
     assert body.inner_text() == stopped
     assert "w200" not in stopped
     say(page, "and now")
@@ -138,8 +140,8 @@ def test_an_answer_streams_and_is_stopped(window: Window, visit: Visit) -> None:
     assert turns(page, 0)[3] == "base: and now"
 
 
-def test_a_trained_run_is_one_press_away(window: Window, tuned: Run, visit: Visit) -> None:
-    page = visit(window.url)
+def test_a_trained_run_is_one_press_away(shared: Window, tuned: Run, visit: Visit) -> None:
+    page = visit(shared.url)
     open_chat(page)
     choose_echo(page)
     page.locator("#tabs").get_by_role("tab").filter(has_text="Train").click()
@@ -152,8 +154,8 @@ def test_a_trained_run_is_one_press_away(window: Window, tuned: Run, visit: Visi
     assert turns(page, 0)[1] == "my-run: hello"
 
 
-def test_nothing_that_is_written_can_act(window: Window, visit: Visit) -> None:
-    page = visit(window.url)
+def test_nothing_that_is_written_can_act(shared: Window, visit: Visit) -> None:
+    page = visit(shared.url)
     open_chat(page)
     choose(page, "field-model_name_or_path", "tiny")
     choose_echo(page)
@@ -169,15 +171,15 @@ def test_nothing_that_is_written_can_act(window: Window, visit: Visit) -> None:
     assert page.title() == "Workbench"
 
 
-def test_a_killed_server_is_told_and_forgotten(window: Window, visit: Visit) -> None:
-    page = visit(window.url)
+def test_a_killed_server_is_told_and_forgotten(shared: Window, visit: Visit) -> None:
+    page = visit(shared.url)
     open_chat(page)
     choose(page, "field-model_name_or_path", "tiny")
     choose_echo(page, "0.1")
     load(page)
-    say(page, " ".join(f"w{at}" for at in range(300)))
+    say(page, " ".join(f"w{at}" for at in range(LONG)))
     expect(page.locator("#pane-0 .turn .body").nth(1)).to_contain_text("w3")
-    os.kill(server_pid(window), signal.SIGKILL)
+    os.kill(server_pid(shared), signal.SIGKILL)
     expect(page.locator("#chat-notice")).to_contain_text("its process ended by itself")
     expect(page.locator("#chat-status")).to_contain_text("Nothing is loaded yet")
     expect(page.locator("#chat-unload")).to_be_disabled()
@@ -190,8 +192,8 @@ def test_a_killed_server_is_told_and_forgotten(window: Window, visit: Visit) -> 
     assert turns(page, 0)[3] == "base: still there?"
 
 
-def test_wrong_values_stand_beside_their_fields(window: Window, visit: Visit) -> None:
-    page = visit(window.url)
+def test_wrong_values_stand_beside_their_fields(shared: Window, visit: Visit) -> None:
+    page = visit(shared.url)
     open_chat(page)
     for field, given, words in (
         ("temperature", "abc", "Temperature is 'abc'"),
@@ -216,21 +218,24 @@ def test_wrong_values_stand_beside_their_fields(window: Window, visit: Visit) ->
     expect(page.locator("#speaker-0 .facts")).to_contain_text("cut off")
 
 
-def test_what_can_not_be_loaded_says_why(window: Window, visit: Visit) -> None:
-    page = visit(window.url)
+def test_what_can_not_be_loaded_says_why(shared: Window, visit: Visit) -> None:
+    tiny = shared.workspace.models / "tiny"
+    broken = shutil.copytree(tiny, tiny.with_name("broken"))
+    (broken / "config.json").write_text(json.dumps({"model_type": "no such family"}), "utf-8")
+    page = visit(shared.url)
     open_chat(page)
     choose_echo(page, "99")
     page.locator("#chat-load").click()
     expect(page.locator("#chat-status")).to_contain_text("Pause between words is '99'")
     expect(page.locator("#field-echo_delay.wrong")).to_have_count(1)
-    (window.workspace.models / "tiny" / "config.json").write_text(json.dumps({"model_type": "no such family"}), "utf-8")
     type_into(page, "field-echo_delay", "0")
     choose(page, "field-infer_backend", "transformers")
-    choose(page, "field-model_name_or_path", "tiny")
+    choose(page, "field-model_name_or_path", "broken")
     page.locator("#chat-load").click()
     expect(page.locator("#chat-status .plan.wrong")).to_be_visible(timeout=60_000)
     expect(page.locator("#chat-status details pre")).to_have_count(1)
     expect(page.locator("#chat-load")).to_be_enabled()
+    shutil.rmtree(broken)
 
 
 def test_the_model_outlives_the_window(window: Window, visit: Visit) -> None:
@@ -254,17 +259,17 @@ def test_the_model_outlives_the_window(window: Window, visit: Visit) -> None:
         again.kill()
 
 
-def test_two_visitors_do_not_mix(window: Window, visit: Visit) -> None:
-    page = visit(window.url)
+def test_two_visitors_do_not_mix(shared: Window, visit: Visit) -> None:
+    page = visit(shared.url)
     open_chat(page)
     choose(page, "field-model_name_or_path", "tiny")
     choose_echo(page, "0.1")
     load(page)
-    other = visit(window.url)
+    other = visit(shared.url)
     open_chat(other)
     expect(other.locator("#chat-status .chip.finished")).to_be_visible()
-    say(page, " ".join(f"mine{at}" for at in range(100)))
-    say(other, " ".join(f"yours{at}" for at in range(100)))
+    say(page, " ".join(f"mine{at}" for at in range(LONG)))
+    say(other, " ".join(f"yours{at}" for at in range(LONG)))
     expect(page.locator("#pane-0 .turn .body").nth(1)).to_contain_text("mine3")
     expect(other.locator("#pane-0 .turn .body").nth(1)).to_contain_text("yours3")
     other.locator("#chat-stop").click()
@@ -275,8 +280,8 @@ def test_two_visitors_do_not_mix(window: Window, visit: Visit) -> None:
     expect(page.locator("#chat-send")).to_be_visible()
 
 
-def test_a_real_model_answers(window: Window, visit: Visit) -> None:
-    page = visit(window.url)
+def test_a_real_model_answers(shared: Window, visit: Visit) -> None:
+    page = visit(shared.url)
     open_chat(page)
     choose(page, "field-model_name_or_path", "tiny")
     type_into(page, "field-max_new_tokens", "12")
@@ -296,8 +301,8 @@ def test_a_real_model_answers(window: Window, visit: Visit) -> None:
 
 
 @pytest.mark.parametrize(("width", "height", "dark"), [(1440, 900, False), (1366, 768, True), (390, 844, False)])
-def test_it_fits(window: Window, tuned: Run, visit: Visit, width: int, height: int, dark: bool) -> None:
-    page = visit(window.url, width=width, height=height, dark=dark)
+def test_it_fits(shared: Window, tuned: Run, visit: Visit, width: int, height: int, dark: bool) -> None:
+    page = visit(shared.url, width=width, height=height, dark=dark)
     open_chat(page)
     page.locator("#compare input").check()
     expect(page.locator("#pane-1")).to_be_visible()

@@ -77,7 +77,7 @@ def old_table(file: Path) -> Path:
 def choose(page: Page, field: str, value: str) -> None:
     """Pick an entry of a drop-down by its shown words."""
     page.locator(f"#{field} input").click()
-    page.get_by_role("option", name=value, exact=True).click()
+    page.locator(f"#{field}").get_by_role("option", name=value, exact=True).click()
 
 
 def type_into(page: Page, field: str, value: str) -> None:

@@ -23,9 +23,9 @@ def code(page: Page, at: int) -> str:
     return "\n".join(line.rstrip("\n") for line in lines).strip()
 
 
-def test_the_quickstart_loaded_into_the_form_is_the_same_spec(window: Window, visit: Visit) -> None:
+def test_the_quickstart_loaded_into_the_form_is_the_same_spec(shared: Window, visit: Visit) -> None:
     file = source_folder() / "examples" / "quickstart.yaml"
-    page = visit(window.url)
+    page = visit(shared.url)
     page.locator("#load input[type=file], input[type=file]").first.set_input_files(file)
     expect(page.locator("#value-0").locator("textarea, input").first).to_have_value("Aurora")
     with page.expect_download() as saved:
@@ -34,8 +34,8 @@ def test_the_quickstart_loaded_into_the_form_is_the_same_spec(window: Window, vi
     assert saved.value.path().read_text("utf-8") == spec.to_yaml()
 
 
-def test_the_command_of_the_preview_trains_the_same_run(window: Window, visit: Visit) -> None:
-    page = visit(window.url)
+def test_the_command_of_the_preview_trains_the_same_run(shared: Window, visit: Visit) -> None:
+    page = visit(shared.url)
     prepare(page, "6")
     type_into(page, "field-output_dir", "page")
     page.locator("#preview").click()
@@ -46,8 +46,8 @@ def test_the_command_of_the_preview_trains_the_same_run(window: Window, visit: V
     wait_state(page, "finished", 120)
     assert command[:3] == ["python", "app.py", "train"]
     said = [one.replace("output_dir=page", "output_dir=terminal") for one in command[2:]]
-    assert cli.main(said, window.workspace) == 0
-    mine, theirs = (find_run(window.workspace, name) for name in ("page", "terminal"))
+    assert cli.main(said, shared.workspace) == 0
+    mine, theirs = (find_run(shared.workspace, name) for name in ("page", "terminal"))
     texts = [(run.folder / "spec.yaml").read_text("utf-8") for run in (mine, theirs)]
     assert texts[0] == texts[1].replace("/terminal", "/page")
     assert mine.view().loss == theirs.view().loss

@@ -11,6 +11,8 @@ from workbench.runs import list_runs
 
 pytestmark = pytest.mark.browser
 Visit = Callable[..., Page]
+ASKING_MS = 1000
+"""How often the page asks what is new in a run that goes on: PAUSE_MS of live.js."""
 
 
 def choose(page: Page, field: str, value: str) -> None:
@@ -41,8 +43,8 @@ def wait_state(page: Page, word: str, seconds: float = 90) -> None:
     expect(page.locator("#live .chip")).to_have_text(word, timeout=seconds * 1000)
 
 
-def test_errors_stand_beside_their_fields(window: Window, visit: Visit) -> None:
-    page = visit(window.url)
+def test_errors_stand_beside_their_fields(shared: Window, visit: Visit) -> None:
+    page = visit(shared.url)
     page.locator("#start").click()
     expect(page.locator("#plan .plan.wrong, #plan .plan.later")).to_contain_text("name, author")
     for field, given in (("learning_rate", "abc"), ("num_train_epochs", "-1"), ("cutoff_len", "3")):
@@ -56,12 +58,12 @@ def test_errors_stand_beside_their_fields(window: Window, visit: Visit) -> None:
     picture(page, "errors_en")
     type_into(page, "field-learning_rate", "0.0003")
     expect(page.locator("#field-learning_rate.wrong")).to_have_count(0)
-    assert list_runs(window.workspace) == []
+    assert list_runs(shared.workspace) == []
 
 
-def test_a_run_is_watched_reloaded_stopped_and_resumed(window: Window, visit: Visit) -> None:
-    page, other = visit(window.url), visit(window.url, locale="zh-CN")
-    prepare(page, "400")
+def test_a_run_is_watched_reloaded_stopped_and_resumed(shared: Window, visit: Visit) -> None:
+    page, other = visit(shared.url), visit(shared.url, locale="zh-CN")
+    prepare(page, "300")
     page.locator("#start").click()
     wait_state(page, "running", 30)
     expect(page.locator("#live svg path.strong")).to_be_visible(timeout=60_000)
@@ -73,14 +75,14 @@ def test_a_run_is_watched_reloaded_stopped_and_resumed(window: Window, visit: Vi
     page.locator("#stop").click()
     wait_state(page, "stopped")
     expect(other.locator("#live .chip")).to_have_text("已停止", timeout=10_000)
-    run = list_runs(window.workspace)[0]
+    run = list_runs(shared.workspace)[0]
     saved = run.checkpoint()
     assert saved is not None
     assert run.view().step.step == int(saved.name.removeprefix("checkpoint-"))
     page.locator("#resume").click()
     wait_state(page, "running", 40)
     wait_state(page, "finished", 120)
-    assert run.view().loss.steps == list(range(1, 401))
+    assert run.view().loss.steps == list(range(1, 301))
 
 
 def test_the_window_dies_and_the_run_goes_on(window: Window, visit: Visit) -> None:
@@ -100,8 +102,8 @@ def test_the_window_dies_and_the_run_goes_on(window: Window, visit: Visit) -> No
         again.kill()
 
 
-def test_language_switches_in_place_and_is_remembered(window: Window, visit: Visit) -> None:
-    page = visit(window.url)
+def test_language_switches_in_place_and_is_remembered(shared: Window, visit: Visit) -> None:
+    page = visit(shared.url)
     type_into(page, "field-learning_rate", "abc")
     expect(page.locator("#field-learning_rate.wrong")).to_have_count(1)
     started = time.monotonic()
@@ -115,8 +117,22 @@ def test_language_switches_in_place_and_is_remembered(window: Window, visit: Vis
     picture(page, "language_zh")
 
 
-def test_preview_shows_the_spec_and_its_command(window: Window, visit: Visit) -> None:
-    page = visit(window.url)
+def test_a_changed_field_is_marked_and_goes_back(shared: Window, visit: Visit) -> None:
+    page = visit(shared.url)
+    expect(page.locator("#asking [data-changed]")).to_have_count(0)
+    type_into(page, "field-learning_rate", "5e-4")
+    back = page.locator("#field-learning_rate .back")
+    expect(back).to_have_attribute("aria-label", "Back to 3e-4")
+    page.reload()
+    expect(page.locator("#field-learning_rate textarea")).to_have_value("5e-4")
+    back.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#field-learning_rate textarea")).to_have_value("3e-4")
+    expect(page.locator("#asking [data-changed]")).to_have_count(0)
+
+
+def test_preview_shows_the_spec_and_its_command(shared: Window, visit: Visit) -> None:
+    page = visit(shared.url)
     prepare(page)
     page.locator("#preview").click()
     expect(page.locator("#preview-panel")).to_contain_text("model_name_or_path: models/tiny")
@@ -124,8 +140,8 @@ def test_preview_shows_the_spec_and_its_command(window: Window, visit: Visit) ->
     expect(page.locator("#preview-panel")).to_contain_text("max_steps=40")
 
 
-def test_a_spec_file_is_saved_and_loaded(window: Window, visit: Visit) -> None:
-    page = visit(window.url)
+def test_a_spec_file_is_saved_and_loaded(shared: Window, visit: Visit) -> None:
+    page = visit(shared.url)
     prepare(page, "77")
     with page.expect_download() as saved:
         page.locator("#save").click()
@@ -133,23 +149,23 @@ def test_a_spec_file_is_saved_and_loaded(window: Window, visit: Visit) -> None:
     assert "max_steps: 77" in path.read_text("utf-8")
     file = path.with_suffix(".yaml")
     file.write_text(path.read_text("utf-8").replace("learning_rate: 0.0003", "learning_rate: 0.0007"), "utf-8")
-    fresh = visit(window.url)
+    fresh = visit(shared.url)
     fresh.locator("#load input[type=file], input[type=file]").first.set_input_files(file)
     expect(fresh.locator("#field-learning_rate textarea")).to_have_value("7e-4")
     expect(fresh.locator("#value-0").locator("textarea, input").first).to_have_value("Aurora")
 
 
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (1366, 768), (390, 844)])
-def test_nothing_overflows(window: Window, visit: Visit, width: int, height: int) -> None:
-    page = visit(window.url, width=width, height=height)
+def test_nothing_overflows(shared: Window, visit: Visit, width: int, height: int) -> None:
+    page = visit(shared.url, width=width, height=height)
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
     if height == 900:
         bottom = page.locator("#start").evaluate("button => button.getBoundingClientRect().bottom")
         assert bottom <= height
 
 
-def test_every_control_has_a_name(window: Window, visit: Visit) -> None:
-    page = visit(window.url)
+def test_every_control_has_a_name(shared: Window, visit: Visit) -> None:
+    page = visit(shared.url)
     nameless = page.evaluate(
         """() => [...document.querySelectorAll("input, textarea, button, select")]
           .filter(one => one.offsetParent && one.type !== "file")
@@ -159,13 +175,13 @@ def test_every_control_has_a_name(window: Window, visit: Visit) -> None:
     assert nameless == []
 
 
-def test_an_ended_run_is_not_asked_for_again(window: Window, visit: Visit) -> None:
-    page = visit(window.url)
+def test_an_ended_run_is_not_asked_for_again(shared: Window, visit: Visit) -> None:
+    page = visit(shared.url)
     prepare(page, "5")
     page.locator("#start").click()
     wait_state(page, "finished", 90)
-    page.wait_for_timeout(1500)
+    page.wait_for_timeout(1000)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    page.wait_for_timeout(4000)
+    page.wait_for_timeout(3 * ASKING_MS)
     assert [url for url in asked if "heartbeat" not in url] == []

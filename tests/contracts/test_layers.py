@@ -6,10 +6,12 @@ from collections.abc import Collection, Iterator
 from tests.contracts.tree import sources, syntax
 
 FLOORS: dict[int, str] = {
-    0: "fields text problems sockets workspace locks ports window_flags setup downloads encodings adapting quantising",
-    1: "stages tuning formats tables checks engines exporters rows learning",
-    2: "events view wording sections tutorials specs naming sampling data chats hubs models machine talk health fitting",
-    3: "runs plans checking inspector estimates preconditions",
+    0: "fields text problems sockets workspace locks ports window_flags setup downloads encodings adapting quantising "
+    "ceilings",
+    1: "stages tuning formats tables checks engines exporters rows learning gguf neighbours",
+    2: "events view wording sections tutorials specs naming sampling data chats hubs models machine talk health fitting "
+    "checkpoints answering",
+    3: "runs plans checking inspector estimates preconditions continuing remedies",
     4: "api jobs worker inspecting",
     5: "ui cli",
     6: "app bootstrap generate",
@@ -38,13 +40,13 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "fastapi": ("api",),
     "starlette": ("api",),
     "uvicorn": ("jobs",),
-    "httpx": ("talk", "downloads", "hubs"),
+    "httpx": ("talk", "downloads", "hubs", "neighbours"),
     "tqdm": ("cli",),
 }
 """Libraries that show: who may import them at all."""
 
 HEAVY = {"torch", "transformers", "peft", "trl", "datasets", "accelerate", "bitsandbytes", "safetensors", "tokenizers",
-         "matplotlib", "gguf", "numpy", "pandas", "vllm", "pyarrow", "python_calamine", "ftfy"}  # fmt: skip
+         "matplotlib", "gguf", "xllamacpp", "numpy", "pandas", "vllm", "pyarrow", "python_calamine", "ftfy"}  # fmt: skip
 """Libraries that take seconds: imported inside functions only."""
 
 NEEDED_BEFORE_INSTALL = "bootstrap"

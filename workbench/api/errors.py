@@ -13,6 +13,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from workbench.api.answering import Busy
+from workbench.api.rules import UnknownModel
+from workbench.api.schema import Unsupported
 from workbench.engines import TooLong
 from workbench.fields import plain
 from workbench.problems import Problem, UserError
@@ -33,10 +36,6 @@ class Say:
     no_key = Text(
         "The key is missing or wrong. Accepted: the header 'Authorization: Bearer KEY'. Send the server's key."
     )
-
-
-class UnknownModel(UserError):
-    """A model name that this server does not answer to."""
 
 
 def body(problem: Problem, kind: str, code: str | None) -> dict[str, Any]:
@@ -66,9 +65,17 @@ def of_user_error(error: UserError) -> Response:
     first = error.problems[0]
     if len(error.problems) > 1:
         first = Problem(verbatim(" ".join(str(problem.message) for problem in error.problems)), first.key)
-    if isinstance(error, UnknownModel):
-        return refuse(404, first, "model_not_found")
-    return refuse(400, first, "context_length_exceeded" if isinstance(error, TooLong) else None)
+    match error:
+        case UnknownModel():
+            return refuse(404, first, "model_not_found")
+        case Busy(retry_after_s=seconds):
+            told = body(first, "rate_limit_error", "rate_limit_exceeded")
+            return respond(429, told, {"Retry-After": str(seconds)})
+        case TooLong():
+            return refuse(400, first, "context_length_exceeded")
+        case Unsupported():
+            return refuse(400, first, "unsupported")
+    return refuse(400, first)
 
 
 def failure(error: Exception) -> dict[str, Any]:
@@ -100,7 +107,7 @@ def _place(loc: Sequence[str | int]) -> str:
     for part in loc[1:]:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif part != "str" and "[" not in part:
+        elif part != "str" and "[" not in part and not part[:1].isupper():
             path += f".{part}" if path else part
     return path
 

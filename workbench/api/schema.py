@@ -1,34 +1,29 @@
-"""The OpenAI-compatible shapes: what a request may hold, and what an answer looks like. Knows no engine and no HTTP."""
+"""What requests share: strict parts, whole characters, and how answers are drawn. Knows no engine and no HTTP."""
 
-import json
-import time
-import uuid
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Container, Mapping
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from workbench.engines import Piece, Sampling
+from workbench.engines import Sampling
 from workbench.fields import plain
 from workbench.problems import Problem, UserError
-from workbench.text import Text
+from workbench.text import Message, Text
 
-NOT_YET: Mapping[str, tuple[Any, ...]] = {
-    "presence_penalty": (0,),
-    "frequency_penalty": (0,),
-    "logit_bias": ({},),
-    "logprobs": (False,),
-    "response_format": ({"type": "text"},),
-    "tools": ([],),
-    "functions": ([],),
-}
-"""Fields that would change the answer and are not computed here, with the values that ask for nothing."""
+MOST_ANSWERS = 128
+MOST_LIKELY = 20
+NO_LIMIT = 2**31 - 1
+"""What larger limits are taken for; no answer is so long."""
 
 
 class Say:
-    not_yet = Text("'{field}' is {given}. Accepted: {accepted}, since this server does not compute it. Leave it out.")
-    one_answer = Text("'n' is {given}. Accepted: 1, since one request gives one answer. Ask several times.")
+    unsupported = Text("'{field}' is {given}, which this engine does not compute. Accepted: {accepted}. Leave it out.")
+    nothing = Text("nothing")
+
+
+class Unsupported(UserError):
+    """The request asks for what the engine, or this server, does not do."""
 
 
 def whole(text: str) -> str:
@@ -40,137 +35,119 @@ def whole(text: str) -> str:
     return text
 
 
+def biases(given: Mapping[str, float]) -> Mapping[str, float]:
+    """The biases, unless a name is no token id."""
+    for name in given:
+        if not (name.isascii() and name.isdigit() and len(name) < 10):
+            raise PydanticCustomError("token_id", "A name is no token id")
+    return given
+
+
 Words = Annotated[str, AfterValidator(whole)]
+Token = Annotated[int, Field(ge=0, lt=2**31)]
+Bias = Annotated[float, Field(ge=-100, le=100)]
 
 
 class Shape(BaseModel):
     """A part of a request. Values are not converted; fields that are not listed are kept, so that they can be told."""
 
-    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
+    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False, use_attribute_docstrings=True)
 
     def unlisted(self) -> list[str]:
         """Names of the given fields that are not listed."""
         return list(self.model_extra or {})
 
 
-class Part(Shape):
-    """A part of a message's content: text only."""
-
-    type: Literal["text"]
-    text: Words
-
-
-class Said(Shape):
-    """One message of the chat."""
-
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Words | list[Part]
-
-    def words(self) -> str:
-        """The content as one text, parts on lines of their own."""
-        return self.content if isinstance(self.content, str) else "\n".join(part.text for part in self.content)
-
-
 class StreamOptions(Shape):
     """What a stream says besides the answer."""
 
     include_usage: bool | None = None
+    """Whether a last part counts the tokens."""
 
 
-class ChatRequest(Shape):
-    """The body of POST /v1/chat/completions. Fields that are not listed are named in the header X-Ignored-Fields."""
+class Drawing(Shape):
+    """How answers are drawn, under the names of OpenAI and, below them, those of vLLM."""
 
-    messages: list[Said] = Field(min_length=1)
-    model: str | None = None
-    temperature: float | None = Field(None, ge=0, le=2)
-    top_p: float | None = Field(None, ge=0, le=1)
+    model: Words | None = None
+    """One of /v1/models; the header X-Model says who answered."""
     max_tokens: int | None = Field(None, ge=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
-    stop: Words | Annotated[list[Words], Field(max_length=16)] | None = None
+    """Most tokens of the answer."""
+    temperature: float | None = Field(None, ge=0, le=2)
+    """0: always the likeliest token."""
+    top_p: float | None = Field(None, ge=0, le=1)
+    """Draw from the likeliest tokens that together have this share."""
+    n: int | None = Field(None, ge=1, le=MOST_ANSWERS)
+    """How many answers; with a seed each next one has a seed of one more."""
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    """With a seed the same request gives the same text."""
+    stop: Words | Annotated[list[Words], Field(max_length=16)] | None = None
+    """Texts that end the answer and are no part of it."""
     stream: bool | None = None
+    """Send the answer as it grows, as server-sent events."""
     stream_options: StreamOptions | None = None
-    n: int | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    """Taken from the logit of every token that stands in the answer, once."""
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    """Taken from the logit of every token of the answer, as often as it stands there."""
+    logit_bias: Annotated[dict[str, Bias], AfterValidator(biases)] | None = None
+    """Token ids, and what is added to their logits."""
+    top_k: int | None = Field(None, ge=-1)
+    """Draw only from so many of the likeliest tokens; 0 or -1: from all."""
+    min_p: float | None = Field(None, ge=0, le=1)
+    """Draw only from tokens with this share of the likeliest one's probability."""
+    repetition_penalty: float | None = Field(None, gt=0, le=10)
+    """Above 1: tokens of prompt and answer become less likely."""
+    ignore_eos: bool | None = None
+    """Go on behind an end of turn, up to max_tokens: for measurements."""
 
-    def check(self) -> None:
-        """UserError for every field that asks for something that is not done here."""
-        given = {**self.model_dump(include=set(NOT_YET)), **(self.model_extra or {})}
-        problems = [
-            Problem(Say.not_yet(field=key, given=plain(json.dumps(given[key])), accepted=json.dumps(neutral[0])), key)
-            for key, neutral in NOT_YET.items()
-            if given.get(key) is not None and given[key] not in neutral
-        ]
-        if self.n not in (None, 1):
-            problems.append(Problem(Say.one_answer(given=self.n), "n"))
-        if problems:
-            raise UserError(*problems)
-
-    def ignored(self) -> list[str]:
-        """Names of the given fields that change nothing."""
-        inside = {f"messages.{name}" for said in self.messages for name in said.unlisted()}
-        inside |= {f"stream_options.{name}" for name in (self.stream_options or StreamOptions()).unlisted()}
-        return [*(name for name in self.unlisted() if name not in NOT_YET), *sorted(inside)]
-
-    def sampling(self) -> Sampling:
-        """How the answer is drawn; what is not given is as in Sampling."""
-        limits = [limit for limit in (self.max_tokens, self.max_completion_tokens) if limit is not None]
-        stop = [self.stop] if isinstance(self.stop, str) else self.stop
+    def drawn(self, limit: int, logprobs: int | None, json_schema: Mapping[str, Any] | None = None) -> Sampling:
+        """As engines take it; what is not given is as in Sampling."""
         usual = Sampling()
+        stop = [self.stop] if isinstance(self.stop, str) else self.stop
         return Sampling(
-            max_tokens=min(limits, default=usual.max_tokens),
+            max_tokens=min(limit, NO_LIMIT),
             temperature=usual.temperature if self.temperature is None else self.temperature,
             top_p=usual.top_p if self.top_p is None else self.top_p,
             seed=self.seed,
             stop=stop or (),
+            top_k=min(max(self.top_k or 0, 0), NO_LIMIT),
+            min_p=self.min_p or 0.0,
+            repetition_penalty=1.0 if self.repetition_penalty is None else self.repetition_penalty,
+            presence_penalty=self.presence_penalty or 0.0,
+            frequency_penalty=self.frequency_penalty or 0.0,
+            logit_bias={int(name): bias for name, bias in (self.logit_bias or {}).items()},
+            logprobs=logprobs,
+            json_schema=json_schema,
+            ignore_eos=bool(self.ignore_eos),
         )
 
-    def chat(self) -> list[dict[str, str]]:
-        """The messages as templates take them: whatever instructs the model is one system message at the beginning."""
-        system = [said.words() for said in self.messages if said.role in ("system", "developer")]
-        others = [{"role": said.role, "content": said.words()} for said in self.messages]
-        others = [message for message in others if message["role"] in ("user", "assistant")]
-        return [{"role": "system", "content": "\n\n".join(system)}, *others] if system else others
+    def counted(self) -> bool:
+        """Whether a stream is to end with the numbers of tokens."""
+        return bool(self.stream_options and self.stream_options.include_usage)
 
-    def rearranged(self) -> bool:
-        """Whether ``chat`` had to move or join system messages."""
-        return any(said.role in ("system", "developer") for said in self.messages[1:])
+    def strangers(self) -> list[str]:
+        """Names of the given fields, also of inner ones, that change nothing."""
+        inner = (self.stream_options or StreamOptions()).unlisted()
+        return [*self.unlisted(), *(f"stream_options.{name}" for name in inner)]
 
 
-class Reply:
-    """One answer in OpenAI's words: the parts of a stream, or the whole."""
-
-    def __init__(self, model: str) -> None:
-        self._head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model}
-
-    def chunk(self, delta: Mapping[str, str], finish: str | None = None, *, usage_follows: bool) -> dict[str, Any]:
-        """One part of a stream."""
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        usage = {"usage": None} if usage_follows else {}
-        return {**self._head, "object": "chat.completion.chunk", "choices": [choice], **usage}
-
-    def usage_chunk(self, last: Piece) -> dict[str, Any]:
-        """The part of a stream that only counts."""
-        return {**self._head, "object": "chat.completion.chunk", "choices": [], "usage": usage(last)}
-
-    def whole(self, text: str, last: Piece) -> dict[str, Any]:
-        """The answer in one."""
-        message = {"role": "assistant", "content": text}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": last.finish}
-        return {**self._head, "object": "chat.completion", "choices": [choice], "usage": usage(last)}
+def refuse_lacking(sampling: Sampling, lacks: Container[str], names: Mapping[str, str]) -> None:
+    """Unsupported for every field that the engine lacks and the request asks for; ``names``: other names of fields."""
+    neutral = Sampling()
+    for name, value in vars(sampling).items():
+        if name in lacks and value != vars(neutral)[name]:
+            field = names.get(name, name)
+            raise Unsupported(unsupported(field, value), key=field)
 
 
-def usage(last: Piece) -> dict[str, int]:
-    """Tokens that went in and came out."""
-    return {
-        "prompt_tokens": last.prompt_tokens,
-        "completion_tokens": last.answer_tokens,
-        "total_tokens": last.prompt_tokens + last.answer_tokens,
-    }
+def lacking(*problems: Problem) -> None:
+    """Unsupported with these problems, if there are any."""
+    if problems:
+        raise Unsupported(*problems)
 
 
-def model_list(names: list[str], since: int) -> dict[str, Any]:
-    """The answer of GET /v1/models."""
-    data = [{"id": name, "object": "model", "created": since, "owned_by": "workbench"} for name in names]
-    return {"object": "list", "data": data}
+def unsupported(field: str, given: Any, accepted: Any = None) -> Message:
+    """The sentence that a field asks for what is not done here; ``accepted``: what asks for nothing."""
+    neutral = vars(Sampling()).get(field) if accepted is None else accepted
+    shown = Say.nothing() if neutral in (None, "") else plain(neutral)
+    return Say.unsupported(field=field, given=plain(given), accepted=shown)

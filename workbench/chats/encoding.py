@@ -1,5 +1,6 @@
 """Samples to tokens: what is learned, what is cut off, what is left over. Knows chats and stages, no files and no run."""
 
+import json
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,6 +33,18 @@ class Say:
     )
     cut_text = Text("{count} texts are longer than {cutoff} tokens and were cut. Raise 'Cutoff length'.")
     untrained = Text("{count} rows are left out: within {cutoff} tokens nothing of their answers is left.")
+    no_calls = Text(
+        "The chat template has no place for tool calls: '{name}' is not in what it writes. Accepted: one that writes them. "
+        "Choose a named template."
+    )
+    no_thoughts = Text(
+        "{count} answers begin with a thought that the chat template does not write, so it is not learned. A named "
+        "template may write it."
+    )
+    no_tools = Text(
+        "{count} rows offer tools that the chat template does not write, so the model learns without them. A named template "
+        "may write them."
+    )
 
 
 @dataclass
@@ -46,6 +59,8 @@ class Tally:
     cut: int = 0
     cut_text: int = 0
     untrained: int = 0
+    no_thoughts: int = 0
+    no_tools: int = 0
     weighted: bool = False
     refused: list[Any] = field(default_factory=list)
     """Why the template has no place for a row, as JSON: of each set the first reason."""
@@ -57,8 +72,8 @@ class Tally:
 
     def messages(self, cutoff_len: int) -> list[Message]:
         """What was done to samples that are longer than the cutoff."""
-        said = (Say.shortened, Say.forgot, Say.cut, Say.cut_text, Say.untrained)
-        counts = (self.shortened, self.forgot, self.cut, self.cut_text, self.untrained)
+        said = (Say.shortened, Say.forgot, Say.cut, Say.cut_text, Say.untrained, Say.no_thoughts, Say.no_tools)
+        counts = (self.shortened, self.forgot, self.cut, self.cut_text, self.untrained, self.no_thoughts, self.no_tools)
         return [
             text(count=f"{count:,}", cutoff=f"{cutoff_len:,}")
             for text, count in zip(said, counts, strict=True)
@@ -123,7 +138,10 @@ class Encoder:
     def _write(self, sample: Sample) -> list[tuple[Script, Rendered]] | Message:
         scripts = self.stage.scripts(self.spec, sample)
         try:
-            return [(script, write(self.tokenizer, script, self.options)) for script in scripts]
+            written = [(script, write(self.tokenizer, script, self.options)) for script in scripts]
+            self.tally.no_thoughts += any(lacks_thought(*one, self.options) for one in written)
+            self.tally.no_tools += any(lacks_tools(*one) for one in written)
+            return written
         except Refused as refused:
             said = refused.problems[0].message
             self.tally.refused = self.tally.refused or [said.to_json()]
@@ -242,7 +260,29 @@ def write(tokenizer: Any, script: Script, options: ChatOptions) -> Rendered:
     if script.text is not None:
         text = script.text + (tokenizer.eos_token or "")
         return Rendered(text, [(0, len(text))])
-    return render(tokenizer, [turn.message() for turn in script.turns], False, script.tools, options)
+    written = render(tokenizer, [turn.message() for turn in script.turns], False, script.tools, options)
+    calls = (call.name for turn in script.turns for call in turn.tool_calls)
+    lost = next((name for name in calls if not _stands(name, written.text)), None)
+    if lost is not None:
+        said = Say.no_calls(name=lost)
+        raise Refused(said, str(said))
+    return written
+
+
+def lacks_thought(script: Script, written: Rendered, options: ChatOptions) -> bool:
+    """Whether the template leaves out the thought of the last answer, though nobody said so; those before it many do."""
+    thought = script.turns[-1].reasoning.strip() if script.turns else ""
+    return bool(thought) and options.enable_thinking is not False and not _stands(thought, written.text)
+
+
+def lacks_tools(script: Script, written: Rendered) -> bool:
+    """Whether the template leaves out tools on offer."""
+    return not all(_stands(str(tool["function"]["name"]), written.text) for tool in script.tools)
+
+
+def _stands(words: str, text: str) -> bool:
+    """Whether the words stand in a text, as they are or as JSON has them."""
+    return words in text or json.dumps(words)[1:-1] in text or json.dumps(words, ensure_ascii=False)[1:-1] in text
 
 
 def label(script: Script, written: Rendered, tokens: Tokens) -> Encoded:

@@ -8,7 +8,9 @@ from workbench.cli.display import Display, display
 from workbench.cli.interrupts import Interrupts
 from workbench.cli.screen import Screen
 from workbench.events import Entry, Eval, Failed, Finished, Note, Phase, Sample, Saved, Started, State, Stopped, tail
+from workbench.remedies import Remedy, cause_of, remedies, told_killed
 from workbench.runs import DELETED_LOCK_PATIENCE_S, Run
+from workbench.specs import TrainSpec
 from workbench.text import Locale, Message, Text
 from workbench.view import View
 from workbench.wording import duration, figure, phase_words, size
@@ -35,6 +37,9 @@ class Say:
     failed = Text("Failed: {name}")
     lost = Text("Lost: the worker of {name} ended without a word. What it saved is kept.")
     weights = Text("Weights: {folder}")
+    helps = Text("This would help: {changes}. {told} Start it so: {command}")
+    nothing_helps = Text("No change of the settings is known to help. A smaller model would.")
+    longer = Text("Train it on: {command}")
     log = Text("What the process printed: {file}")
     chat = Text("Talk to it: {command}")
     resume = Text("Go on with it: {command}")
@@ -144,7 +149,29 @@ def say_ending(run: Run, screen: Screen, seen: View, state: State) -> None:
         case _:
             screen.error(Say.lost(name=run.name))
             screen.error(Say.log(file=shown_path(run, run.log.name)))
+    say_remedies(run, screen, seen, state)
     _say_next(run, screen, state)
+
+
+def say_remedies(run: Run, screen: Screen, seen: View, state: State) -> None:
+    """What would help a run that memory or the disk has ended, each with its whole command."""
+    cause = cause_of(run, seen, state)
+    if cause not in ("memory", "disk"):
+        return
+    if state == "lost":
+        screen.error(told_killed(run, seen))
+    found = remedies(run, cause)
+    for one in found:
+        changes = ", ".join(f"{key} {before} -> {value}" for key, before, value in one.differs)
+        told = " ".join(screen.locale(said) for said in one.told)
+        screen.say(Say.helps(changes=changes, told=told, command=again_command(run, one)))
+    if not found:
+        screen.say(Say.nothing_helps())
+
+
+def again_command(run: Run, remedy: Remedy) -> str:
+    """The command that begins the run anew with what would help."""
+    return shlex.join(["python", "app.py", "train", shown_path(run, "spec.yaml"), *remedy.flags])
 
 
 def _say_next(run: Run, screen: Screen, state: State) -> None:
@@ -153,6 +180,9 @@ def _say_next(run: Run, screen: Screen, state: State) -> None:
     if whole or saved:
         screen.say(Say.weights(folder=shown_path(run, "" if whole or saved is None else saved.name)))
         screen.say(Say.chat(command=f"python app.py chat {name}"))
+    spec = run.read_spec().spec
+    if state == "finished" and isinstance(spec, TrainSpec) and (whole or saved) and not spec.data.streaming:
+        screen.say(Say.longer(command=f"python app.py runs extend {name} --epochs 1"))
     if state != "finished":
         screen.say(Say.resume(command=f"python app.py runs resume {name} --follow"))
 

@@ -9,7 +9,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from workbench import formats
 from workbench.data.dataset_info import KEY, beside, read, rewrite, settle, turn
@@ -26,6 +26,7 @@ from workbench.workspace import Workspace
 
 NAME = re.compile(r"(?!\.)[\w.-]{1,80}(?<!\.)")
 NAME_BYTES = 200
+LONGEST_USUAL = 60
 FIRST_ROWS = 200
 WRITTEN = ("formatting", "ranking", "columns", "tags", "num_samples")
 
@@ -86,6 +87,13 @@ def register(
             part.unlink(missing_ok=True)
 
 
+def usual_name(shown: str) -> str:
+    """A name for a set, made of a file's name or a hub's id."""
+    last = Path(shown.rpartition("/")[2])
+    stem = last.stem if last.suffix.lower() in suffixes() else last.name
+    return re.sub(r"[^\w.-]+", "_", stem).strip("._-")[:LONGEST_USUAL] or "data"
+
+
 def check_new(workspace: Workspace, name: str, dataset_dir: str = "data") -> None:
     """UserError beside ``name`` when no new set can be called so; known before a long pass."""
     _check_name(name)
@@ -125,10 +133,10 @@ def edit(
     columns: Mapping[str, str],
     tags: Mapping[str, str],
     ranking: bool = False,
-    num_samples: int | None = None,
+    num_samples: int | None | Literal["same"] = "same",
     dataset_dir: str = "data",
 ) -> Entry:
-    """Say anew how the set is to be read; where its rows lie stays, and so does ``num_samples`` when that is None."""
+    """Say anew how the set is to be read; where its rows lie stays. ``num_samples`` None: all its rows are taken."""
     folder = _folder(workspace, dataset_dir)
     with turn(folder):
         old = _known(read(folder), name)
@@ -138,7 +146,7 @@ def edit(
         where = {key: given for key, given in old.items() if key not in WRITTEN}
         seen = _columns_at(_understood(workspace, folder, name, where))
         value = where | _described(format, columns, tags, ranking, seen)
-        drawn = old.get("num_samples") if num_samples is None else num_samples
+        drawn = old.get("num_samples") if num_samples == "same" else num_samples
         value |= {"num_samples": drawn} if drawn is not None else {}
         entry = _understood(workspace, folder, name, value)
         rewrite(folder, lambda now: now.put(name, value))

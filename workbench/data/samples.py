@@ -9,7 +9,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from typing import Any
@@ -31,6 +31,9 @@ LOOKED_ROWS = 20
 ASKED_NAMES = {"name", "author"}
 ASKED_ROWS = 3
 """Another name in ``{{ }}`` is meant to be filled when it stands in so many rows; in fewer it may be what is taught."""
+ASKED_SHARE = 0.05
+NAMED_SHARE = 0.01
+"""In a smaller share of the rows it is taught as it stands (Vue, Jinja): of any name, of name and author."""
 
 
 class Say:
@@ -200,34 +203,72 @@ def joined(reasons: Sequence[Message]) -> Message:
 
 
 def placeholders(entry: Entry) -> list[str]:
-    """The names in ``{{ }}`` in the first 2,000 rows of the set, in order of appearance."""
+    """All names in ``{{ }}`` in the first 2,000 rows of the set, in order of appearance."""
     return list(_placeholders(entry, signature(entry)))
 
 
 @lru_cache(maxsize=256)
-def _placeholders(entry: Entry, signed: tuple[tuple[str, int, int], ...]) -> Mapping[str, int]:
-    """Each with the number of rows that it stands in."""
-    found: Counter[str] = Counter()
+def _placeholders(entry: Entry, signed: tuple[tuple[str, int, int], ...]) -> Sequence[str]:
+    found: dict[str, None] = {}
     for number, record in raw_records(entry):
         if number > FIRST_ROWS:
             break
         text = record.text if record.row is None else json.dumps(record.row, ensure_ascii=False, default=str)
         if "{{" in text:
+            found |= dict.fromkeys(PLACEHOLDER.findall(text))
+    return tuple(found)
+
+
+@lru_cache(maxsize=256)
+def _used(entry: Entry, max_samples: int | None, signed: tuple[tuple[str, int, int], ...]) -> Mapping[str, tuple[int, float]]:
+    """Those in what the first rows teach, each with the number and the share of these rows that it stands in."""
+    if not _placeholders(entry, signed):
+        return {}
+    entry, _ = settled(entry)
+    module, most = plugins(formats)[entry.format], min(max_samples or FIRST_ROWS, FIRST_ROWS)
+    found, rows = Counter[str](), 0
+    for number, record in islice(raw_records(entry), most):
+        rows += 1
+        if record.row is None or "{{" not in json.dumps(record.row, ensure_ascii=False, default=str):
+            continue
+        sample = read_record(module, entry, number, record, {}).sample
+        if sample is not None:
+            text = json.dumps(asdict(sample), ensure_ascii=False, default=str)
             found.update(dict.fromkeys(PLACEHOLDER.findall(text), 1))
-    return found
+    return {name: (count, count / rows) for name, count in found.items()}
 
 
-def without_value(entry: Entry, values: Mapping[str, str]) -> tuple[list[str], list[str]]:
+def _meant(name: str, share: float) -> bool:
+    """Whether a value is probably meant to stand for the name."""
+    return share >= (NAMED_SHARE if name in ASKED_NAMES else ASKED_SHARE)
+
+
+def asked_placeholders(entry: Entry, max_samples: int | None = None) -> list[str]:
+    """Those for which a person is asked: names in the rows that are used, in enough of them; the most frequent first."""
+    used = _used(entry, max_samples, signature(entry))
+    meant = [name for name, (_, share) in used.items() if _meant(name, share)]
+    return sorted(meant, key=lambda name: -used[name][0])
+
+
+def without_value(
+    entry: Entry, values: Mapping[str, str], max_samples: int | None = None
+) -> tuple[list[str], list[str]]:
     """The placeholders without a value: those that need one, and those that may be what is taught (Vue, Jinja)."""
-    found = _placeholders(entry, signature(entry))
-    lacking = [name for name in found if not values.get(name, "").strip()]
-    asked = [name for name in lacking if name in ASKED_NAMES or found[name] >= ASKED_ROWS]
+    used = _used(entry, max_samples, signature(entry))
+    lacking = {name: told for name, told in used.items() if not values.get(name, "").strip()}
+    asked = [
+        name
+        for name, (count, share) in lacking.items()
+        if _meant(name, share) and (name in ASKED_NAMES or count >= ASKED_ROWS)
+    ]
     return asked, [name for name in lacking if name not in asked]
 
 
-def value_notes(entries: Sequence[Entry], values: Mapping[str, str]) -> list[Message]:
+def value_notes(
+    entries: Sequence[Entry], values: Mapping[str, str], max_samples: int | None = None
+) -> list[Message]:
     """What is said of placeholders that are learned as they stand."""
-    left = {entry.name: without_value(entry, values)[1] for entry in entries}
+    left = {entry.name: without_value(entry, values, max_samples)[1] for entry in entries}
     return [Say.left_alone(name=name, missing=", ".join(names)) for name, names in left.items() if names]
 
 
@@ -249,12 +290,14 @@ def fill(value: Any, values: Mapping[str, str]) -> Any:
     return value
 
 
-def value_problems(entries: Sequence[Entry], values: Mapping[str, str]) -> list[Problem]:
+def value_problems(
+    entries: Sequence[Entry], values: Mapping[str, str], max_samples: int | None = None
+) -> list[Problem]:
     """Placeholders that need a value and have none, and values without a placeholder."""
     found = {entry.name: placeholders(entry) for entry in entries}
     problems = [
         Problem(Say.no_values(name=name, missing=", ".join(missing)), "dataset_values")
-        for name, missing in ((entry.name, without_value(entry, values)[0]) for entry in entries)
+        for name, missing in ((entry.name, without_value(entry, values, max_samples)[0]) for entry in entries)
         if missing
     ]
     known = sorted({one for names in found.values() for one in names})

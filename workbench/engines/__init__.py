@@ -95,6 +95,8 @@ class Piece:
     """A part of an answer. The last piece says why it ended and how many tokens went in and came out."""
 
     text: str
+    """As the model writes it, its thought and its calls too. Where another server has taken these apart they are written
+    ``<think>\\n...\\n</think>\\n\\n`` and ``<tool_call>\\n{"name": ..., "arguments": {...}}\\n</tool_call>``."""
     finish: Finish | None = None
     prompt_tokens: int = 0
     answer_tokens: int = 0
@@ -139,6 +141,10 @@ class Opening:
     """Tell the person something."""
     whole: Callable[[Path, Precision], Any]
     """The whole model in a folder, such as one of ``adapters`` that is none, on this machine's device."""
+    cache: Path
+    """A folder for what can be made again, such as the model in another format."""
+    progress: Callable[[int, int], None]
+    """Say that the model is being made ready: bytes done, and of how many."""
 
 
 class Engine(Protocol):

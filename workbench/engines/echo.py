@@ -1,17 +1,43 @@
-"""The engine that repeats the last question: for trying things out and for tests. Loads nothing."""
+"""The engine that repeats the last question: for trying things out and for tests. Loads nothing.
 
-from collections.abc import Callable, Container, Iterator, Sequence
+``call NAME {"key": "value"}`` in a question makes it call that tool, if tools are on offer; thinking on makes it think.
+"""
+
+import json
+import math
+import re
+import zlib
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from workbench.engines import BASE, Answer, Chat, Embedding, Engine, EngineSpec, Opening, Piece, Prompt, Sampling
+from workbench.engines import (
+    BASE,
+    Answer,
+    Chance,
+    Chat,
+    Embedding,
+    Engine,
+    EngineSpec,
+    Opening,
+    Piece,
+    Prompt,
+    Sampling,
+)
 from workbench.fields import Ui
 
-LACKS = frozenset({"seed", "top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty", "logit_bias"})
-LACKS |= {"logprobs", "json_schema", "ignore_eos", "tools"}
+LACKS = frozenset({"logit_bias"})
+"""Everything else it honours, since it draws nothing: the same words come whatever the chances are bent to."""
+ASKED_CALL = re.compile(r"\bcall (\S+) (?=\{)")
+VOCABULARY = 2**20
+CONTEXT = 8192
+"""Most words of an answer."""
+DEEPEST = 8
+"""Levels of a schema that are filled in."""
 
 
 class Spec(EngineSpec):
@@ -33,24 +59,40 @@ class Echo:
     def stream(self, model: str, prompt: Prompt, sampling: Sampling, gone: Callable[[], bool]) -> Iterator[Piece]:
         import time
 
-        words = f"{model}: {last_words(prompt)}".split(" ")
-        read = len(self.tokens(prompt))
-        answer = Answer(sampling.stop)
-        for count, word in enumerate(words[: sampling.max_tokens], 1):
+        words, read = self._words(model, prompt, sampling), len(self.tokens(prompt))
+        endless, most = sampling.ignore_eos, min(sampling.max_tokens, CONTEXT)
+        answer, waiting = Answer(sampling.stop), list[Chance]()
+        count = 0
+        for word in islice(cycle(words) if endless else words, most):
             if gone():
-                yield Piece("", "cancelled", read, count - 1)
+                yield Piece("", "cancelled", read, count)
                 return
             time.sleep(self.delay_s)
-            if text := answer.add(word if count == 1 else f" {word}"):
-                yield Piece(text)
+            token = f" {word}" if count else word
+            count += 1
+            waiting += [] if sampling.logprobs is None else [chance_of(token, sampling.logprobs)]
+            text = answer.add(token)
             if answer.stopped:
-                yield Piece("", "stop", read, count)
+                yield Piece(text, "stop", read, count, waiting)
                 return
-        ended = len(words) <= sampling.max_tokens
-        yield Piece(answer.rest(), "stop" if ended else "length", read, min(len(words), sampling.max_tokens))
+            if text:
+                yield Piece(text, chances=waiting)
+                waiting = []
+        ended = not endless and len(words) <= most
+        yield Piece(answer.rest(), "stop" if ended else "length", read, count, waiting)
+
+    def _words(self, model: str, prompt: Prompt, sampling: Sampling) -> list[str]:
+        if sampling.json_schema is not None:
+            return json.dumps(instance(sampling.json_schema), ensure_ascii=False).split(" ")
+        tools = prompt.tools if isinstance(prompt, Chat) else ()
+        text = (calls_in(last_words(prompt)) if tools else "") or f"{model}: {last_words(prompt)}"
+        if isinstance(prompt, Chat) and prompt.enable_thinking:
+            text = f"<think>\nI was asked: {last_words(prompt)}\n</think>\n\n{text}"
+        return text.split(" ")
 
     def tokens(self, prompt: Prompt) -> Sequence[int]:
-        return list(range(len(_text(prompt).split())))
+        given = None if isinstance(prompt, Chat) else prompt.given
+        return [token_of(word) for word in _text(prompt).split()] if given is None or isinstance(given, str) else given
 
     def embed(self, model: str, texts: Sequence[str]) -> Sequence[Embedding]:
         return [Embedding([float(len(text)), float(text.count(" "))], len(text.split())) for text in texts]
@@ -67,13 +109,76 @@ class Echo:
 
 def last_words(prompt: Prompt) -> str:
     """What is repeated."""
-    return str(prompt.messages[-1]["content"]) if isinstance(prompt, Chat) else _text(prompt)
+    return str(prompt.messages[-1]["content"] or "") if isinstance(prompt, Chat) else _text(prompt)
 
 
 def _text(prompt: Prompt) -> str:
     if isinstance(prompt, Chat):
-        return " ".join(str(message["content"]) for message in prompt.messages)
+        return " ".join(str(message["content"] or "") for message in prompt.messages)
     return prompt.given if isinstance(prompt.given, str) else " ".join(map(str, prompt.given))
+
+
+def token_of(word: str) -> int:
+    """A number for a word, always the same."""
+    return zlib.crc32(word.encode()) % VOCABULARY
+
+
+def chance_of(token: str, others: int) -> Chance:
+    """Made up: the word itself has the chance 1/2, the word in capitals 1/4, and so on."""
+    likely = [_chance(token, 1), *(_chance(f"{token.upper()}{'!' * at}", at + 2) for at in range(others - 1))]
+    return Chance(token_of(token), token.encode(), math.log(0.5), likely[:others])
+
+
+def _chance(token: str, halves: int) -> Chance:
+    return Chance(token_of(token), token.encode(), math.log(0.5) * halves)
+
+
+def calls_in(words: str) -> str:
+    """The calls that a question asks for, as Qwen writes them; empty when it asks for none."""
+    calls = []
+    for asked in ASKED_CALL.finditer(words):
+        try:
+            arguments, _ = json.JSONDecoder().raw_decode(words, asked.end())
+        except (json.JSONDecodeError, RecursionError):
+            continue
+        call = {"name": asked[1], "arguments": arguments}
+        calls.append(f"<tool_call>\n{json.dumps(call, ensure_ascii=False)}\n</tool_call>")
+    return "\n".join(calls)
+
+
+def instance(schema: Any, root: Mapping[str, Any] | None = None, depth: int = 0) -> Any:
+    """About the smallest value of a JSON schema; of what it doesn't understand, an empty text."""
+    if not isinstance(schema, Mapping) or depth > DEEPEST:
+        return ""
+    root = schema if root is None else root
+    if isinstance(reference := schema.get("$ref"), str):
+        found: Any = root
+        for part in reference.removeprefix("#").strip("/").split("/"):
+            found = found.get(part) if isinstance(found, Mapping) and part else found
+        return instance(found, root, depth + 1)
+    if "const" in schema:
+        return schema["const"]
+    for several in ("enum", "anyOf", "oneOf", "allOf"):
+        if isinstance(choices := schema.get(several), list) and choices:
+            return choices[0] if several == "enum" else instance(choices[0], root, depth + 1)
+    return _of_kind(schema, root, depth)
+
+
+def _of_kind(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> Any:
+    kind = schema.get("type", "object" if schema is root or "properties" in schema else "string")
+    kind = kind[0] if isinstance(kind, list) and kind else kind
+    if kind == "object":
+        known, needed = schema.get("properties"), schema.get("required")
+        inner = known if isinstance(known, Mapping) else {}
+        names = needed if isinstance(needed, list) else list(inner)
+        return {str(name): instance(inner.get(str(name)), root, depth + 1) for name in names}
+    if kind == "array":
+        least = schema.get("minItems")
+        count = min(least, DEEPEST) if isinstance(least, int) else 0
+        return [instance(schema.get("items"), root, depth + 1) for _ in range(count)]
+    if kind in ("integer", "number"):
+        return schema["minimum"] if isinstance(schema.get("minimum"), int | float) else 0
+    return {"boolean": False, "null": None}.get(kind if isinstance(kind, str) else "", "")
 
 
 def open(spec: Spec, opening: Opening) -> Engine:

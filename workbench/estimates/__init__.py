@@ -23,10 +23,11 @@ from workbench.estimates.needs import (
     optimiser_seconds,
 )
 from workbench.estimates.row_lengths import RowLengths, mean_tokens, row_lengths
+from workbench.estimates.sharing import shared_parts
 from workbench.fields import plain
 from workbench.fitting import fit_problems
 from workbench.models import local_folder
-from workbench.plans import Plan, every, total_steps
+from workbench.plans import Plan, every, smaller_batch, total_steps
 from workbench.specs import TrainSpec, read_flat
 from workbench.text import Message, Text
 from workbench.wording import duration, size
@@ -104,7 +105,7 @@ def estimate(workspace: Workspace, spec: TrainSpec, planned: Plan, ground: Groun
     setting = Setting(spec, model, ground or ground_of(workspace))
     learned = correction(workspace, setting)
     widest, usual = batches(workspace, setting, lengths, planned.rows)
-    parts = corrected_parts(setting, memory_parts(setting, widest), learned.peak)
+    parts = shared_parts(setting, corrected_parts(setting, memory_parts(setting, widest), learned.peak))
     steps = _steps(workspace, spec, planned, lengths)
     return Estimate(
         memory=parts,
@@ -146,13 +147,16 @@ def _seconds(setting: Setting, planned: Plan, steps: int, usual: Batch, known: M
     """Seconds by part, as much slower or faster than the formula as this machine has proved."""
     spec, model = setting.spec, setting.model
     factor, warming = (known.factor, known.warming_s) if known else (1.0, 0.0)
+    processes = spec.sharing.processes
+    if setting.ground.device == "cpu":
+        factor *= processes  # they share the cores
     batch = batch_seconds(setting, usual) * factor
     learning = steps * (spec.optim.gradient_accumulation_steps * batch + optimiser_seconds(setting) * factor)
     learning += warming if steps else 0.0
     looks = steps // every(spec.saving.eval_steps, max(1, steps), EVALS_A_RUN) + 1
     rows = spec.optim.per_device_eval_batch_size
     tried = Batch(max(1, usual.texts * rows // spec.optim.per_device_train_batch_size), usual.length)
-    trying = looks * math.ceil(planned.validation_rows / rows) * forward_seconds(setting, tried) * factor
+    trying = looks * math.ceil(planned.validation_rows / rows / processes) * forward_seconds(setting, tried) * factor
     drawn = forward_seconds(setting, Batch(WORD_TOKENS_A_BATCH, 1)) * factor
     watching = looks * len(spec.saving.watch_prompts) * spec.saving.watch_max_tokens * drawn
     saved = setting.trained * 4 * 3 if spec.tuning.ADAPTER else model.num_weights * 4 * 3
@@ -210,10 +214,10 @@ Kind = Callable[[Workspace, TrainSpec], Options]
 
 
 def _smaller_batch(workspace: Workspace, spec: TrainSpec) -> Options:
-    """Half the batch and twice the accumulation, again and again: the rows of a step stay the same."""
+    """Half the batch and twice the accumulation, or a third and thrice, again and again: the rows of a step stay the same."""
     rows, times, slower = spec.optim.per_device_train_batch_size, spec.optim.gradient_accumulation_steps, 0
-    while rows % 2 == 0:
-        rows, times, slower = rows // 2, times * 2, slower + 10
+    while smaller := smaller_batch(rows, times):
+        (rows, times), slower = smaller, slower + 10
         values = {"per_device_train_batch_size": rows, "gradient_accumulation_steps": times}
         yield values, Say.batch(batch=rows, accumulation=times, share=slower)
 

@@ -21,6 +21,8 @@ from workbench.machine import Machine, look
 from workbench.workspace import Workspace
 
 FILE = "machine.json"
+VERSION = 2
+"""Of what is written down: raise it when more is asked."""
 FAST_FLAGS = ("avx512_bf16", "amx_tile")
 CPU_INFO = Path("/proc/cpuinfo")
 
@@ -57,6 +59,7 @@ def keep(workspace: Workspace, machine: Machine) -> Ground:
         auto=machine.auto,
         auto_full=machine.auto_full,
         fast_bf16=machine.fast_bf16,
+        cards=[card.name for card in machine.cards],
     )
     workspace.cache.mkdir(parents=True, exist_ok=True)
     beside = workspace.cache / f"{FILE}.{os.getpid()}"
@@ -85,4 +88,4 @@ def _of() -> Mapping[str, str | int]:
         torch = version("torch")
     except PackageNotFoundError:
         torch = ""
-    return {"machine": platform.node(), "torch": torch, "cores": os.cpu_count() or 1}
+    return {"version": VERSION, "machine": platform.node(), "torch": torch, "cores": os.cpu_count() or 1}

@@ -4,7 +4,7 @@ Constants were fitted to runs of a Llama of 135M weights on a CPU (torch 2.13, t
 the formulas stand at their functions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,6 +44,8 @@ class Ground:
     auto: str = "fp32"
     auto_full: str = "fp32"
     fast_bf16: bool = False
+    cards: Sequence[str] = ()
+    """The names of all cards, by their numbers."""
 
 
 @dataclass(frozen=True)

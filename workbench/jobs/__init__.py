@@ -24,13 +24,15 @@ class Desk:
     """Where a job sits: the run it works on, the log it speaks into, and the stop that somebody may lay down."""
 
     run: Run
-    log: EventLog
+    log: EventLog | None
+    """None: nothing that is said here is written down."""
     resuming: bool
     current: PhaseName = "reading"
 
     def say(self, event: Event) -> None:
         """Append one event."""
-        self.log.write(event)
+        if self.log is not None:
+            self.log.write(event)
 
     def note(self, message: Message, level: Literal["info", "warning"] = "info") -> None:
         """Tell the person something, in words."""

@@ -121,15 +121,17 @@ def shortened(spec: MeasureSpec) -> TrainSpec:
         "train_sampling_strategy": "sequential",
         "lr_scheduler_type": "constant",
         "lr_scheduler_kwargs": {},
+        "auto_find_batch_size": False,
     }
     saving = {
         "watch_prompts": [], "logging_steps": 1, "eval_strategy": "no", "save_strategy": "no", "report_to": [],
+        "resume_from_checkpoint": None,
         "load_best_model_at_end": False, "early_stopping_steps": None, "plot_loss": False,
     }  # fmt: skip
     places = {place: spec.__dict__[place] for place in TrainSpec.model_fields}
     changed = {
         name: places[name].model_copy(update=update)
-        for name, update in (("data", data), ("optim", optim), ("saving", saving))
+        for name, update in (("data", data), ("optim", optim), ("saving", saving), ("sharing", {"num_processes": 1}))
     }
     return TrainSpec(**{**places, **changed})
 

@@ -7,12 +7,17 @@ import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from workbench import engines, models, quantising
+from workbench.answering import answer_problems
 from workbench.api.routes import application
+from workbench.api.rules import Rules
+from workbench.api.template_marks import call_shapes, thought_opener
 from workbench.chats import (
     ChatOptions,
     Refused,
@@ -24,16 +29,27 @@ from workbench.chats import (
     use_template,
 )
 from workbench.chats.encoding import chat_options
-from workbench.engines import BASE, Messages, Opening, Precision
+from workbench.engines import BASE, Opening, Precision, Prompt, Raw
 from workbench.events import Ready
 from workbench.fields import plain
 from workbench.jobs import Desk, StopAsked
-from workbench.models import adapter_folder, check_model, fetched_folder, is_adapter, load_model, load_tokenizer
+from workbench.models import (
+    adapter_folder,
+    check_model,
+    fetched_folder,
+    is_adapter,
+    load_model,
+    load_tokenizer,
+    model_name,
+)
+from workbench.ports import is_loopback
 from workbench.problems import UserError
 from workbench.quantising import Quantisation
+from workbench.runs import find_run
 from workbench.sockets import plugins
 from workbench.specs import ServeSpec, yaml_mapping
 from workbench.text import Text, verbatim
+from workbench.workspace import Workspace
 
 KEY_VARIABLE = "API_KEY"
 LOOK_S = 0.2
@@ -60,20 +76,85 @@ class Say:
         "few bits may answer a little differently."
     )
     serving = Text("{url} answers as {models}.")
+    key_file = Text(
+        "The file of keys '{given}' can't be read: {reason}. Accepted: a text file with a key in each line. Mend it."
+    )
+    no_keys = Text("The file of keys '{given}' holds none. Accepted: a text file with a key in each line. Write one.")
+    no_adapter = Text(
+        "Nothing trained is found at '{given}'. Accepted: the name of a run, or a folder with an adapter inside the "
+        "workspace. Choose one."
+    )
 
 
 def run(spec: ServeSpec, desk: Desk) -> dict[str, float]:
     """Answer until the stop file appears; then StopAsked."""
-    serving, key = spec.serving, os.environ.get(KEY_VARIABLE) or None
+    serving = spec.serving
     desk.phase("reading")
-    listener = listen(serving.api_host, serving.api_port, key is not None)
-    with listener:
-        engine = plugins(engines)[spec.engine.infer_backend].open(spec.engine, prepare(spec, desk))
-        address = listener.getsockname()
-        app = application(engine, key, ipaddress.ip_address(address[0]).is_loopback)
-        desk.phase("serving")
-        asyncio.run(_serve(app, listener, desk, Ready(shown_url(address), list(engine.models))))
+    keys = read_keys(desk.run.workspace, serving.api_key_file)
+    with listen(serving.api_host, serving.api_port, bool(keys)) as listener:
+        opening, loaded = prepare(spec, desk), list[Any]()
+
+        def tokenizer() -> Any:
+            loaded[:] = [opening.tokenizer()]
+            return loaded[0]
+
+        engine = plugins(engines)[spec.engine.infer_backend].open(spec.engine, replace(opening, tokenizer=tokenizer))
+        try:
+            address = listener.getsockname()
+            app = application(engine, rules(spec, desk, keys, is_loopback(str(address[0])), loaded))
+            desk.phase("serving")
+            asyncio.run(_serve(app, listener, desk, Ready(shown_url(address), list(engine.models))))
+        finally:
+            engine.close()
     raise StopAsked
+
+
+def read_keys(workspace: Workspace, file: str) -> list[str]:
+    """The keys of the environment, which stand between commas, and those of the file, each in a line."""
+    keys = os.environ.get(KEY_VARIABLE, "").split(",")
+    if file:
+        try:
+            lines = (workspace.root / file).read_text("utf-8-sig").splitlines()
+        except (OSError, ValueError) as error:
+            reason = verbatim(str(error))
+            raise UserError(Say.key_file(given=plain(file), reason=reason), key="api_key_file") from error
+        if not any(line.strip() for line in lines):
+            raise UserError(Say.no_keys(given=plain(file)), key="api_key_file")
+        keys += lines
+    return list(dict.fromkeys(key.strip() for key in keys if key.strip()))
+
+
+def rules(spec: ServeSpec, desk: Desk, keys: Sequence[str], local: bool, loaded: Sequence[Any]) -> Rules:
+    """How the server is to behave. ``loaded``: the tokenizer, if the engine needed it."""
+    serving, section = spec.serving, spec.model
+    template, own = check_template(section.template), str(loaded[0].chat_template) if loaded else ""
+    shapes = call_shapes(template, own)
+    usual = Rules()
+    return Rules(
+        keys=keys,
+        local=local,
+        origins=serving.api_allowed_origins,
+        any_model_name=local if serving.any_model_name is None else serving.any_model_name,
+        max_requests=serving.api_max_requests,
+        base_name=model_name(section.model_name_or_path) if section.model_name_or_path else "",
+        shapes=lambda: shapes,
+        opens_thought=thought_opener(lambda: loaded[0], chat_options(section)) if loaded else usual.opens_thought,
+        adapter=lambda name, given: find_adapter(spec, desk, name, given),
+    )
+
+
+def find_adapter(spec: ServeSpec, desk: Desk, name: str, given: str) -> Path:
+    """The folder of what a run inside the workspace has trained, by folder or name; UserError beside lora_path."""
+    workspace = desk.run.workspace
+    folder = adapter_folder(workspace, given)
+    if folder is None:
+        with suppress(UserError):
+            folder = adapter_folder(workspace, str(find_run(workspace, given).folder))
+    homes = [home.resolve() for home in (workspace.root, workspace.saves, workspace.models)]
+    if folder is None or not any(folder.is_relative_to(home) for home in homes):
+        raise UserError(Say.no_adapter(given=plain(given)), key="lora_path")
+    _tell_of_adapter(spec, desk, name, folder)
+    return folder
 
 
 async def _serve(app: Any, listener: socket.socket, desk: Desk, ready: Ready) -> None:
@@ -151,13 +232,17 @@ def prepare(spec: ServeSpec, desk: Desk) -> Opening:
     """What an engine may ask for; each phase is said when it begins."""
     section, workspace = spec.model, desk.run.workspace
     template, options = check_template(section.template), chat_options(section)
-    if section.model_name_or_path and (problems := check_model(workspace, section)):
+    found = check_model(workspace, section, gguf=True) if section.model_name_or_path else []
+    if problems := [*found, *answer_problems(workspace, section)]:
         raise UserError(*problems)
 
     @cache
     def folder() -> Path:
         desk.phase("fetching")
-        return fetched_folder(workspace, section, lambda done, total, file: desk.phase("fetching", done, total))
+        def tell(done: int, total: int, file: str) -> None:
+            desk.phase("fetching", done, total)
+
+        return fetched_folder(workspace, section, tell, gguf=True)
 
     @cache
     def tokenizer() -> Any:
@@ -179,17 +264,27 @@ def prepare(spec: ServeSpec, desk: Desk) -> Opening:
         folder=folder,
         tokenizer=tokenizer,
         model=model,
-        prompt=lambda tokenizer, messages: prompt_of(tokenizer, messages, options),
+        prompt=lambda tokenizer, prompt: prompt_of(tokenizer, prompt, options),
         stop_ids=lambda tokenizer: stop_tokens(tokenizer, template),
         note=desk.note,
         whole=lambda folder, precision: load_model(folder, precision, section.trust_remote_code),
+        cache=workspace.cache,
+        progress=lambda done, total: desk.phase("model", done, total),
     )
 
 
-def prompt_of(tokenizer: Any, messages: Messages, options: ChatOptions) -> list[int]:
-    """The tokens up to where the model is to answer; what the template refuses is a UserError beside ``messages``."""
+def prompt_of(tokenizer: Any, prompt: Prompt, options: ChatOptions) -> list[int]:
+    """The tokens up to where the model is to answer; what the template refuses is a UserError beside ``messages``.
+
+    A raw text may hold special tokens: whoever sends one writes the template himself.
+    """
+    if isinstance(prompt, Raw):
+        given = prompt.given
+        return list(tokenizer(given, add_special_tokens=False, verbose=False)["input_ids"] if isinstance(given, str) else given)
+    if prompt.enable_thinking is not None:
+        options = replace(options, enable_thinking=prompt.enable_thinking)
     try:
-        (tokens,) = to_tokens(tokenizer, [render(tokenizer, messages, ask=True, options=options)])
+        (tokens,) = to_tokens(tokenizer, [render(tokenizer, prompt.messages, True, prompt.tools, options)])
     except Refused as error:
         raise UserError(Say.refused_chat(reason=verbatim(error.reason)), key="messages") from error
     return tokens.ids
@@ -211,13 +306,18 @@ def _adapters(spec: ServeSpec, desk: Desk) -> dict[str, Path]:
         if folder is None:
             raise UserError(models.Say.no_adapter(given=plain(given)), key="adapter_name_or_path")
         found[name] = folder
-        if folder.name.startswith("checkpoint-") and folder.name not in name:
-            desk.note(Say.checkpoint(name=name, folder=folder.name))
-        values = _trained_spec(folder)
-        trained = str(values.get("template", "auto"))
-        if values and trained != spec.model.template:
-            desk.note(Say.other_template(name=name, trained=trained, given=spec.model.template), "warning")
+        _tell_of_adapter(spec, desk, name, folder)
     return found
+
+
+def _tell_of_adapter(spec: ServeSpec, desk: Desk, name: str, folder: Path) -> None:
+    """A word where an adapter is not what a person may expect."""
+    if folder.name.startswith("checkpoint-") and folder.name not in name:
+        desk.note(Say.checkpoint(name=name, folder=folder.name))
+    values = _trained_spec(folder)
+    trained = str(values.get("template", "auto"))
+    if values and trained != spec.model.template:
+        desk.note(Say.other_template(name=name, trained=trained, given=spec.model.template), "warning")
 
 
 def _quantised(adapters: Mapping[str, Path], desk: Desk) -> Quantisation | None:

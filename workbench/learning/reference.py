@@ -4,6 +4,17 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+from workbench.problems import UserError
+from workbench.text import Text
+
+
+class Say:
+    divided = Text(
+        "The reference is the model with its first weights, and these are divided among the processes. Accepted: ddp, or an "
+        "adapter that begins as nothing. Choose one of these."
+    )
+
+
 PROBE = (1, 5, 2, 7, 3)
 """Some tokens that every vocabulary has."""
 
@@ -57,7 +68,11 @@ def _begins_as_nothing(model: Any) -> bool:
 @contextmanager
 def _with_weights(model: Any, weights: dict[str, Any]) -> Iterator[None]:
     """Other values in the trained weights for a while. What autograd remembers of them is right again before it looks."""
+    from torch.distributed.tensor import DTensor
+
     trained = {name: weight for name, weight in model.named_parameters() if name in weights}
+    if any(isinstance(weight, DTensor) for weight in trained.values()):
+        raise UserError(Say.divided(), key="distributed")
     now = {name: weight.data for name, weight in trained.items()}
     try:
         for name, weight in trained.items():

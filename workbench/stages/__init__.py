@@ -30,6 +30,8 @@ class StageSpec(Section):
     """What the model says of a text: which word comes next, or one number for the whole."""
     METRICS: ClassVar[Mapping[str, Text]] = {}
     """What the trainer logs beside the loss, by its name in the logs, and how it is called; the telling one first."""
+    SHARED: ClassVar[Sequence[str]] = ("ddp", "fsdp2", "zero2", "zero3")
+    """Ways in which several processes can share the learning."""
 
     stage: str
 
@@ -70,6 +72,8 @@ class PreferenceSpec(StageSpec):
 
 class RolloutSpec(StageSpec):
     """The fields of stages that learn from answers of the model's own."""
+
+    SHARED: ClassVar[Sequence[str]] = ("ddp",)
 
     max_completion_length: Annotated[int, Field(ge=1, le=131_072), Ui("Longest drawn answer")] = 256
     """Most tokens of an answer that the model draws to learn from. Usual: 64 to 1024."""

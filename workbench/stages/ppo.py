@@ -26,6 +26,7 @@ class Say:
 class Spec(RolloutSpec):
     """Reinforcement by a reward model"""
 
+    SHARED: ClassVar[Sequence[str]] = ()
     METRICS: ClassVar[Mapping[str, Text]] = {"reward": Say.reward, "kl": Say.distance, "answer_tokens": Say.length}
 
     stage: Literal["ppo"] = "ppo"

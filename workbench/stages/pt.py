@@ -54,8 +54,9 @@ def trainer(spec: Spec, parts: Parts) -> Any:
     from trl import SFTConfig, SFTTrainer
 
     from workbench.learning.figures import PerplexityTrainer
+    from workbench.learning.validating import ByToken
 
-    trainer_class = type("SavingTextTrainer", (parts.saving, PerplexityTrainer, SFTTrainer), {})
+    trainer_class = type("SavingTextTrainer", (parts.saving, PerplexityTrainer, ByToken, SFTTrainer), {})
     given = parts.given()
     arguments = SFTConfig(
         **given["args"],

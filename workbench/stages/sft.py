@@ -65,6 +65,7 @@ def trainer(spec: Spec, parts: Parts) -> Any:
     from trl import SFTConfig, SFTTrainer
 
     from workbench.learning.batches import apart
+    from workbench.learning.validating import ByToken
 
     first = next(iter(parts.train_rows))
     mixed_in = [_weighted()] if "loss_weights" in first else []
@@ -73,7 +74,7 @@ def trainer(spec: Spec, parts: Parts) -> Any:
         _check_apart(parts.model)
         given["data_collator"] = lambda rows: apart(rows, parts.tokenizer.pad_token_id)
         mixed_in.insert(0, Apart)
-    trainer_class = type("SavingSFTTrainer", (parts.saving, *mixed_in, SFTTrainer), {})
+    trainer_class = type("SavingSFTTrainer", (parts.saving, *mixed_in, ByToken, SFTTrainer), {})
     arguments = SFTConfig(
         **given["args"],
         max_length=None,

@@ -41,6 +41,8 @@ class TuningSpec(Section):
     """Some of the model's own weights stand still, and are held in the run's precision."""
     CHECKPOINTING: ClassVar[bool] = True
     """It works with gradient checkpointing."""
+    DIVISIBLE: ClassVar[bool] = True
+    """Its weights can be divided among processes."""
 
     finetuning_type: str
 
@@ -85,6 +87,7 @@ class PromptSpec(TuningSpec):
 
     MERGES: ClassVar[bool] = False
     QUANTISED: ClassVar[bool] = True
+    DIVISIBLE: ClassVar[bool] = False
 
     num_virtual_tokens: Annotated[int, Field(ge=1, le=4096), Ui("Learned places", simple=True)] = 20
     """How many learned places stand before the text. They take room of the context. Usual: 10 to 100."""

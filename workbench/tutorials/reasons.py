@@ -15,7 +15,9 @@ from workbench.text import Text
 class Say:
     by_command = Text("the command chooses what is done")
     by_worker = Text("rows are read, turned into tokens and put together by the worker itself")
-    one_process = Text("training runs in one process here")
+    own_processes = Text(
+        "the processes of a run are started, joined and told what to do here by 'devices', 'num_processes' and 'distributed'"
+    )
     always_counted = Text("tokens are always counted")
     whole_checkpoints = Text("checkpoints are always whole, so that a run can resume")
     by_resume = Text("use 'python app.py runs resume NAME' or the Resume button; nothing is learned twice or left out")
@@ -33,7 +35,6 @@ class Say:
     same_model = Text("the model is computed as it comes")
     goes_on = Text("training goes on from the model's own weights")
     by_itself = Text("what suits the machine and the run is chosen by itself")
-    given_batch = Text("the batch size stays as it is given. Lower it when memory ends, and raise the accumulation")
     usual_loss = Text("the stage's usual loss is learned")
     usual_settings = Text("the optimiser goes with the settings that have fields of their own")
     together = Text("all layers are moved together, so that a run can resume; that takes more memory")

@@ -1,5 +1,6 @@
 """Keys and values of tutorials' files that say in other words what a field of ours says. Knows names only."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,6 +73,8 @@ VALUES: Mapping[str, Mapping[str, Any]] = {
     "max_steps": {"-1": None, "0": None},
     "badam_switch_interval": {"-1": None},
     "report_to": {"none": [], "": []},
+    "resume_from_checkpoint": {"false": None},
+    "ddp_find_unused_parameters": {"": False, "none": False},
     "optim": {
         "adamw_hf": "adamw_torch",
         "adamw_bnb_8bit": "adamw_8bit",
@@ -93,6 +96,10 @@ OPTIMISERS = {
 }
 PLAIN_OPTIMISERS = ("adamw_torch", "adamw_torch_fused")
 """What files write beside ``use_galore`` and its like, and what transformers supposes."""
+ZERO = {"2": "zero2", "3": "zero3"}
+ZERO_FILE = re.compile(r"(?:^|/)ds_z(?P<stage>[023])(?P<offload>_offload)?(?:_fp8|_autotp)?_config\.json$")
+"""Files with DeepSpeed's settings in LLaMA-Factory's examples, and those that its page writes."""
+OFFLOADS = ("fsdp_offload_params", "offload_params", "fsdp_cpu_offload", "cpu_offload")
 ORDERS = {"disable_shuffling": "sequential", "group_by_length": "group_by_length"}
 
 
@@ -173,6 +180,43 @@ def _settings(draft: Draft) -> None:
         draft.values["lr_scheduler_kwargs"] = {name: plain(value) for name, value in given.items()}
 
 
+def _dividing(draft: Draft) -> None:
+    """DeepSpeed and FSDP. Files that are called as LLaMA-Factory calls its own say by their names what is in them."""
+    if not draft.takes("distributed"):
+        return
+    given, fsdp = draft.values.pop("deepspeed", None), draft.values.pop("fsdp", None)
+    if isinstance(given, Mapping):
+        zero = given.get("zero_optimization") or {}
+        _divide(draft, ZERO.get(plain(zero.get("stage", 0)), "ddp"), any(name.startswith("offload") for name in zero))
+    elif not is_nothing(given):
+        name = plain(given)
+        own = ZERO_FILE.search(name)
+        _divide(draft, ZERO.get(own["stage"], "ddp") if own else "zero3", bool(own and own["offload"]))
+        if not own:
+            draft.values["deepspeed"] = name
+    if not is_nothing(fsdp):
+        _divide(draft, "fsdp2", "offload" in plain(fsdp))
+    settings = draft.values.pop("fsdp_config", None)
+    left = dict(settings) if isinstance(settings, Mapping) else {}
+    offloads = [is_true(left.pop(name, False)) for name in OFFLOADS]
+    if any(offloads):
+        draft.values.setdefault("offload", True)
+    if left or (settings and not isinstance(settings, Mapping)):
+        draft.has_no_effect("fsdp_config", left or settings, Why.by_itself())
+
+
+def _divide(draft: Draft, way: str, offload: bool) -> None:
+    draft.values.setdefault("distributed", way)
+    if offload:
+        draft.values.setdefault("offload", True)
+
+
+def _resuming(draft: Draft) -> None:
+    """In transformers true means the run's own newest checkpoint."""
+    if draft.takes("resume_from_checkpoint") and draft.values.get("resume_from_checkpoint") in (True, "true", "True"):
+        draft.has_no_effect("resume_from_checkpoint", draft.values.pop("resume_from_checkpoint"), Why.by_resume())
+
+
 def _commands(draft: Draft) -> None:
     trains, predicts = (draft.values.pop(key, None) for key in ("do_train", "do_predict"))
     if is_true(predicts) and not is_true(trains):
@@ -193,5 +237,7 @@ RULES: Sequence[Callable[[Draft], None]] = (
     _checkpointing,
     _warm_up,
     _settings,
+    _resuming,
+    _dividing,
     _commands,
 )

@@ -1,9 +1,9 @@
 """The left side of Train: the fields of a run, the line that tells what it would do, and its buttons."""
 
 import html
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -11,11 +11,13 @@ import gradio as gr
 from workbench import estimates
 from workbench.checking import Checked, check_train
 from workbench.data.datasets import Catalogue, chosen_entries, read_catalogue
-from workbench.data.samples import placeholders
+from workbench.data.samples import asked_placeholders
 from workbench.fields import Knob
+from workbench.plans import rows_a_step
 from workbench.problems import UserError
 from workbench.specs import TrainSpec
 from workbench.text import Locale, Text
+from workbench.ui.data.tokens import whole
 from workbench.ui.desk import BROWSER_KEY, Arrival, Desk
 from workbench.ui.topbar import KEYS as TOP_KEYS
 
@@ -62,8 +64,11 @@ class Asking:
     load: Any = None
     start: Any = None
     draft: Any = None
-    changed: Any = None
-    """Updates of sections and fields that are on their way: marks, and what appears or goes."""
+    """What this browser keeps: every value of the form as it was last told, those of plugins not chosen too."""
+    filled: Any = None
+    """What was filled in since the page was opened, as JSON; on the page this is one component instead of all."""
+    changes: Any = None
+    """What marks the fields that differ from their defaults, each with a press that takes it back."""
     used: Any = None
     """The fields that are seen, so that only those that appear or go are touched."""
     sections: list[tuple[Any, Sequence[str]]] = field(default_factory=list)
@@ -72,17 +77,28 @@ class Asking:
     @property
     def inputs(self) -> list[Any]:
         """What ``flat`` takes, in its order."""
-        return [self.desk.language, self.names, *self.boxes, *self.desk.form.components]
+        return [self.desk.language, self.names, self.draft, self.filled]
 
     def flat(self, names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
         """The form as a flat mapping: boxes become dataset_values."""
-        flat: dict[str, Any] = self.desk.form.flat(values[VALUE_BOXES:])
-        filled = dict(zip(names, values[:VALUE_BOXES], strict=False))
-        return {**flat, "dataset_values": {name: value or "" for name, value in filled.items()}}
+        flat: dict[str, Any] = self.desk.form.chosen(self.whole(names, values))
+        return flat
+
+    def whole(self, names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
+        """The same with the values of plugins that are not chosen."""
+        draft, filled = dict(values[0] or {}), json.loads(values[1] or "{}")
+        boxes, kept = names[:VALUE_BOXES], draft.get("dataset_values") or {}
+        typed = {name: filled.get(f"value-{at}", kept.get(name)) or "" for at, name in enumerate(boxes)}
+        given = {key: value for key, value in filled.items() if key in self.desk.form.fields}
+        return {**self.desk.form.defaults(), **draft, **given, "dataset_values": typed}
 
     def check(self, names: Sequence[str], values: Sequence[Any]) -> Checked[TrainSpec]:
         """The form as a spec and what it would do, or every problem in its way."""
-        checked = check_train(self.desk.workspace, self.flat(names, values))
+        return self.check_flat(self.flat(names, values))
+
+    def check_flat(self, flat: Mapping[str, Any]) -> Checked[TrainSpec]:
+        """The same for values that are flat already, such as the draft, which follows the form."""
+        checked = check_train(self.desk.workspace, flat)
         if checked.spec is None:
             return checked
         return replace(checked, needed=estimates.estimate(self.desk.workspace, checked.spec, checked.plan))
@@ -93,7 +109,7 @@ def build_asking(desk: Desk) -> Asking:
     asking = Asking(desk)
     form = desk.form
     asking.draft = gr.BrowserState({}, storage_key="workbench-draft", secret=BROWSER_KEY)
-    asking.changed = gr.State([])
+    asking.filled = gr.Textbox("{}", visible=False)
     asking.marked, asking.names, asking.used = gr.State([]), gr.State([]), gr.State(sorted(form.used({})))
     with gr.Row(elem_id="asking-head"):
         form.field("stage", scale=3, min_width=140)
@@ -136,8 +152,6 @@ def build_asking(desk: Desk) -> Asking:
             elem_id="load",
         )
         asking.start = desk.button(Say.start, variant="primary", min_width=140, elem_id="start")
-    _react(desk, asking)
-    _welcome(desk, asking)
     return asking
 
 
@@ -180,11 +194,10 @@ def _build_section(desk: Desk, asking: Asking, knobs: Sequence[Knob]) -> None:
 
     keys = [knob.key for knob in knobs]
     seen = bool(desk.form.used({}) & set(keys))
-    with desk.words(gr.Accordion, dress, open=False, visible=seen, elem_classes=["section"]) as section:
-        for start in range(0, len(knobs), 3):
-            with gr.Row(elem_classes=["fields"]):
-                for key in keys[start : start + 3]:
-                    desk.form.field(key, min_width=120)
+    name = f"section-{len(asking.sections)}"
+    with desk.words(gr.Accordion, dress, open=False, visible=seen, elem_id=name, elem_classes=["section"]) as section:
+        for key in keys:  # laid out by the style sheet: a row for every three would be two more components
+            desk.form.field(key, min_width=0)
     asking.sections.append((section, keys))
 
 
@@ -211,11 +224,13 @@ def catalogue(desk: Desk, flat: Mapping[str, Any]) -> Catalogue:
 
 
 def value_names(desk: Desk, flat: Mapping[str, Any]) -> list[str]:
-    """The placeholders of the chosen sets; a set that can't be read has none, and its problem is told by the plan."""
+    """The placeholders of the chosen sets that a person is asked for; a set that can't be read has none, and its problem
+    is told by the plan."""
     try:
         chosen = [*(flat.get("dataset") or []), *(flat.get("eval_dataset") or [])]
         entries = chosen_entries(catalogue(desk, flat), chosen)
-        names = list(dict.fromkeys(name for entry in entries for name in placeholders(entry)))
+        limit = whole(flat.get("max_samples"), 0)
+        names = list(dict.fromkeys(name for entry in entries for name in asked_placeholders(entry, limit)))
     except UserError:
         return []
     return names
@@ -253,97 +268,19 @@ def box_marks(locale: Locale, names: Sequence[str], values: Mapping[str, str], w
     return updates
 
 
-def _react(desk: Desk, asking: Asking) -> None:
-    """On every change: marks beside fields, boxes for placeholders, the line above Start, and the browser's draft."""
-
-    def react(
-        language: str, marked: list[str], seen: list[str], names: list[str], *values: Any, anew: bool = False
-    ) -> list[Any]:
-        locale, flat = desk.locale(language), asking.flat(names, values)
-        now, filled = value_names(desk, flat), flat["dataset_values"]
-        if None in values[: len(names)]:  # the page is still taking in what a visitor finds
-            now = names
-        still = ["dataset_values"] if "dataset_values" in marked else []
-        if now != names:
-            boxes = box_updates(locale, now, filled if any(filled.values()) else None)
-            values = (*(filled.get(name, "") for name in now), *[""] * (VALUE_BOXES - len(now)), *values[VALUE_BOXES:])
-        else:
-            boxes = box_updates(locale, now, None) if anew else box_marks(locale, now, filled, bool(still))
-        checked = asking.check(now, values)
-        wrong = [problem for problem in checked.problems if problem.message.key not in LATER]
-        used = desk.form.used(flat)
-        turned = {key: key in used for key in desk.form.fields if (key in used) != (key in seen)}
-        updates, marked = desk.form.mark(wrong, marked, language, turned)
-        folds = [gr.update(visible=bool(used & set(keys))) if turned else gr.skip() for _, keys in asking.sections]
-        told = [told_line(locale, checked), asking.flat(now, values)]
-        news = [*folds, *updates]
-        changed = gr.skip() if all(one == gr.skip() for one in news) else news
-        return [now, [*marked, *still], sorted(used) if turned else gr.skip(), *told, changed, *boxes]
-
-    inputs = [desk.language, asking.marked, asking.used, *asking.inputs[1:]]
-    outputs = [
-        asking.names,
-        asking.marked,
-        asking.used,
-        asking.line,
-        asking.draft,
-        asking.changed,
-        *asking.boxes,
-    ]
-    # Every output costs the browser time, and marks seldom change: so they are passed on only when one does.
-    seldom = [*[section for section, _ in asking.sections], *desk.form.components]
-    asking.changed.change(lambda news: news or [gr.skip()] * len(seldom), asking.changed, seldom, show_progress="hidden")
-    desk.retellings.append((partial(react, anew=True), inputs, outputs))
-    gr.on(
-        [component.change for component in [*asking.boxes, *desk.form.components]],
-        react,
-        inputs,
-        outputs,
-        show_progress="hidden",
-        trigger_mode="always_last",
-    )
-
-
-def _welcome(desk: Desk, asking: Asking) -> None:
-    """A visitor finds the form as it was left, or one that is nearly ready for a first run."""
-
-    def updates(language: str, prefs: dict[str, Any], draft: dict[str, Any]) -> list[Any]:
-        names = list(read_catalogue(desk.workspace).entries)
-        flat = draft or first_steps(desk, language, names)
-        filled = restore(desk, asking, flat, language, fresh=True)
-        for key in ("dataset", "eval_dataset"):
-            place = list(desk.form.fields).index(key) - len(desk.form.fields)
-            filled[place] = gr.update(choices=names, value=flat.get(key) or [])
-        return filled
-
-    desk.arrivals.append(Arrival(updates, restored(desk, asking), [asking.draft]))
-
-
-def first_steps(desk: Desk, language: str, datasets: Sequence[str]) -> dict[str, Any]:
-    """What the form shows to somebody who was never here: the identity set of the language, and a question to watch."""
-    locale = desk.locale(language)
-    wanted = f"identity_{locale.name}"
-    model = desk.form.fields["model_name_or_path"].value
-    first = wanted if wanted in datasets else next(iter(datasets), "")
-    return {
-        "model_name_or_path": model,
-        "dataset": [first] if first else [],
-        "watch_prompts": [locale(Say.first_question)],
-    }
-
-
 def told_line(locale: Locale, checked: Checked[TrainSpec]) -> str:
     """The line above Start: what will happen, or what is in the way."""
     if checked.spec is None:
         kind = "later" if all(problem.message.key in LATER for problem in checked.problems) else "wrong"
         texts = [locale(problem.message) for problem in checked.problems]
     else:
-        planned, optim = checked.plan, checked.spec.optim
-        batch = optim.per_device_train_batch_size * optim.gradient_accumulation_steps
+        planned = checked.plan
+        batch = rows_a_step(checked.spec)
         said = Say.plan if planned.exact else Say.plan_about
         held = f"{planned.validation_rows:,}"
-        told = said(rows=f"{planned.rows:,}", held=held, steps=f"{planned.steps:,}", batch=batch)
         needed = checked.needed
+        steps = needed.steps if needed and not planned.exact else planned.steps  # packed rows are known by their tokens
+        told = said(rows=f"{planned.rows:,}", held=held, steps=f"{steps:,}", batch=batch)
         first = [*([told] if planned.steps else []), *([estimates.told(needed)] if needed else [])]
         texts = [" ".join(locale(one) for one in first), *(locale(warning) for warning in checked.warnings)]
         kind = "unwise" if checked.warnings or (needed and not needed.fits) else "ready"

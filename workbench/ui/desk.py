@@ -51,6 +51,7 @@ class Desk:
     retellings: list[tuple[Callable[..., Any], Sequence[Any], Sequence[Any]]] = field(default_factory=list)
     """What is told anew, (function, inputs, outputs), once the worded components have changed their language."""
 
+
     finishings: list[Callable[[], None]] = field(default_factory=list)
     """What can be bound only when every tab stands, since it reads components of a later one; the window calls them."""
     filled: list[Any] = field(default_factory=list)
@@ -92,6 +93,15 @@ class Desk:
         """An update for every worded component, in the order of ``worded``."""
         locale = self.locale(language)
         return [gr.update(**dress(locale)) for _, dress in self.worded]
+
+
+def over(below: Any, above: Any) -> Any:
+    """Two updates of one component as one; of what both say, ``above`` counts."""
+    if not below:
+        return above
+    if not isinstance(above, dict) or above.get("__type__") != "update":
+        above = gr.update(value=above)
+    return {**below, **above}
 
 
 def static(name: str) -> str:

@@ -1,6 +1,7 @@
 """Spec -> components, components -> spec, errors -> the field they belong to. Knows no field by name and no tab."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,8 +50,26 @@ class Form:
 
     def flat(self, values: Sequence[Any]) -> dict[str, Any]:
         """The values of ``components`` as a flat mapping, without fields of plugins that are not chosen."""
-        flat = dict(zip(self.fields, values, strict=True))
-        return {key: value for key, value in flat.items() if self._is_chosen(self.knobs[key], flat)}
+        return self.chosen(dict(zip(self.fields, values, strict=True)))
+
+    def chosen(self, flat: Mapping[str, Any]) -> dict[str, Any]:
+        """The values without fields that have no effect beside the others, which are not seen either."""
+        used = self.used(flat)
+        return {key: value for key, value in flat.items() if key not in self.knobs or key in used}
+
+    def default(self, key: str) -> Any:
+        """The default of a field as its component holds it."""
+        return shown(self.knobs[key], self.knobs[key].default)
+
+    def defaults(self) -> dict[str, Any]:
+        return {key: self.default(key) for key in self.fields}
+
+    def changed(self, flat: Mapping[str, Any]) -> list[str]:
+        """The fields whose values, as their components hold them, are not their defaults."""
+        return [
+            key for key, value in flat.items() if key in self.fields and not _same(self.knobs[key], value, self.default(key))
+        ]
+
 
     def used(self, flat: Mapping[str, Any]) -> set[str]:
         """The fields that have an effect beside these values; what is not there has its default."""
@@ -108,17 +127,30 @@ class Form:
 
 def sentence(knob: Knob, locale: Locale) -> str:
     """The tooltip of a field: what it is, what it takes, what it is unless changed."""
-    default = locale(Say.nothing) if knob.default in (None, "", [], {}) else plain(knob.default)
+    default = default_words(knob, locale)
     if knob.kind in ("bool", "dict", "str", "list", "choice"):
         return knob.sentence(locale)
     return locale(Say.default_is(sentence=knob.sentence(locale), accepted=knob.accepted(), default=default))
+
+
+def default_words(knob: Knob, locale: Locale) -> str:
+    """The default of a field as a person reads it."""
+    return locale(Say.nothing) if knob.default in (None, "", [], {}) else plain(knob.default)
+
+
+def _same(knob: Knob, value: Any, default: Any) -> bool:
+    """Whether two values as a component holds them mean the same: 0.0003 and 3e-4 do."""
+    if knob.kind in ("int", "float"):
+        with suppress(ValueError):
+            return float(value) == float(default)
+    return (value or "") == (default or "") if value is not False and default is not False else value == default
 
 
 def shown(knob: Knob, value: Any) -> Any:
     """A value as its component holds it: numbers as text, so that 2e-4 may be typed; lines for lists of sentences."""
     if knob.kind == "choice" or (knob.kind == "bool" and not knob.optional):
         return value
-    if knob.ui.widget in ("dataset", "adapter"):
+    if knob.ui.widget in ("dataset", "adapter", "cards") or (knob.kind == "list" and knob.choices):
         return list(value or [])
     if knob.ui.widget == "lines":
         return value if isinstance(value, str) else "\n".join(value or [])
@@ -133,7 +165,9 @@ def _component(knob: Knob, value: Any, properties: dict[str, Any]) -> Any:
             return gr.Checkbox(value=value, **words, **properties)
         if knob.kind == "choice":
             return gr.Dropdown(choices=list(knob.choices), value=value, **words, **properties)
-        if knob.ui.widget in ("dataset", "adapter"):
+        if knob.kind == "list" and knob.choices:
+            return gr.Dropdown(choices=list(knob.choices), value=value, multiselect=True, **words, **properties)
+        if knob.ui.widget in ("dataset", "adapter", "cards"):
             return gr.Dropdown(value=value, multiselect=True, allow_custom_value=True, **words, **properties)
         if knob.ui.widget in ("model", "template"):
             return gr.Dropdown(value=value, allow_custom_value=True, **words, **properties)

@@ -12,6 +12,7 @@ from workbench.checking import Checked
 from workbench.problems import Problem, UserError
 from workbench.runs import Run, create, find_run, list_runs
 from workbench.text import Locale, Text
+from workbench.ui.aftermath import act
 from workbench.ui.asking import Asking, box_marks, told_line
 from workbench.ui.desk import Arrival, Desk
 from workbench.ui.live import Live
@@ -79,6 +80,15 @@ class Happening:
                 raise gr.Error(_words(self.desk.locale(language), error), duration=None) from None
         return self.anew(name, language, value)
 
+    def follow_up(self, prefs: dict[str, Any], language: str, value: dict[str, Any], event: gr.EventData) -> list[Any]:
+        """A new run that goes on from the one shown: with what would help, or for more epochs."""
+        try:
+            asked = {"action": event.action, "choice": event.choice if event.action == "again" else "", "epochs": event.epochs}
+            begun = act(find_run(self.desk.workspace, str(event.run)), asked)
+        except UserError as error:
+            raise gr.Error(_words(self.desk.locale(language), error), duration=None) from None
+        return [{**prefs, "run": begun.name}, *self.anew(begun.name, language, value)]
+
     def start(
         self, prefs: dict[str, Any], value: dict[str, Any], language: str, names: list[str], *values: Any
     ) -> list[Any]:
@@ -122,6 +132,9 @@ def _bind(side: Happening) -> None:
     side.picker.input(side.pick, [*run, desk.prefs], [desk.prefs, *side.shown], show_progress="hidden")
     side.picker.focus(side.head, run[:2], side.shown[:4], show_progress="hidden")
     side.panel.change(side.news, [side.picker, *asking.inputs], [*side.shown[:4], asking.line], show_progress="hidden")
+    side.panel.click(
+        side.follow_up, [desk.prefs, desk.language, side.panel], [desk.prefs, *side.shown], show_progress="hidden"
+    )
     side.stop.click(partial(side.press, Run.stop), run, side.shown, show_progress="hidden")
     side.resume.click(partial(side.press, Run.resume), run, side.shown, show_progress="hidden")
     asking.start.click(

@@ -18,6 +18,7 @@ from workbench.problems import UserError
 from workbench.runs import Run
 from workbench.specs import TrainSpec
 from workbench.text import Locale, Text
+from workbench.ui.aftermath import After, after, drawn
 from workbench.ui.desk import Desk, static
 from workbench.view import Curve, View
 from workbench.wording import STATES, duration, phase_words, size
@@ -70,6 +71,8 @@ class _Watched:
     began: int = -1
     metrics: Mapping[str, Text] | None = None
     """What the run's stage measures beside the loss; None until its spec was read."""
+    after: After | None = None
+    """What can be done once it has ended; None until that was looked for."""
 
 
 class Live:
@@ -114,10 +117,11 @@ class Live:
             seen = f"{name} {watched.began} {watched.offset} {state} {stopping} {locale.name}"
             if question.get("seen") == seen:
                 return None
-            drawn = question.get("drawn") if _goes_on(str(question.get("seen", "")), seen) else None
+            points = question.get("drawn") if _goes_on(str(question.get("seen", "")), seen) else None
             if watched.metrics is None:
                 watched.metrics = _metrics(watched.run)
-            return {"seen": seen, **picture(watched.run, watched.view, state, stopping, locale, drawn, watched.metrics)}
+            told = picture(watched.run, watched.view, state, stopping, locale, points, watched.metrics)
+            return {"seen": seen, **told, **_ended(watched, state, locale)}
 
     def _watch(self, name: str, run: Run) -> _Watched:
         """The run's View brought up to date; a file that became shorter belongs to a new run of that name."""
@@ -127,12 +131,23 @@ class Live:
         if size < watched.offset or (watched.began not in (-1, inode)):
             watched = _Watched(run)
         entries, watched.offset = tail(run.events, watched.offset)
+        watched.after = None if entries else watched.after
         watched.began = inode
         watched.view.fold(entries)
         self._watched[name] = watched
         while len(self._watched) > WATCHED_RUNS:
             self._watched.popitem(last=False)
         return watched
+
+
+def _ended(watched: _Watched, state: State, locale: Locale) -> dict[str, Any]:
+    """What can be done with a run that has ended; looked for once, since that takes reading its rows."""
+    if state not in ("finished", "failed", "lost"):
+        return {}
+    if watched.after is None:
+        watched.after = after(watched.run, watched.view, state)
+    killed = {"message": locale(watched.after.killed)} if watched.after.killed else {}
+    return {**killed, "after": drawn(watched.after, locale)}
 
 
 def _goes_on(before: str, now: str) -> bool:

@@ -91,10 +91,11 @@ def _learn_once(desk: Desk) -> None:
 def _bind(desk: Desk, asking: Asking, parts: Parts) -> None:
     shown = [parts.column, parts.found, *parts.texts, *parts.buttons]
 
-    def fit(language: str, names: list[str], *values: Any) -> list[Any]:
-        return change_updates(desk, desk.locale(language), asking.check(names, values))
+    def fit(language: str, draft: dict[str, Any]) -> list[Any]:
+        return change_updates(desk, desk.locale(language), asking.check_flat(desk.form.chosen(draft)))
 
-    asking.line.change(fit, asking.inputs, shown, show_progress="hidden", trigger_mode="always_last")
+    drafted = [desk.language, asking.draft]
+    asking.line.change(fit, drafted, shown, show_progress="hidden", trigger_mode="always_last")
     ticking = [parts.status, parts.timer, parts.run, parts.measure, asking.line]
     inputs = [parts.run, *asking.inputs]
     parts.measure.click(partial(press, desk, asking), inputs, ticking, show_progress="hidden")

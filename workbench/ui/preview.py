@@ -23,6 +23,8 @@ class Say:
     loaded = Text("Loaded. What the file does not say has its default.")
 
 
+HIDDEN: Mapping[str, Any] = {"interactive": False, "visible": False}
+"""The browser fetches the code of what shows text with colours, a third of all code, only when that is first seen."""
 DOWNLOAD = """(text) => {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([text], { type: "application/yaml" }));
@@ -36,23 +38,23 @@ def build_preview(desk: Desk, asking: Asking) -> None:
     """What the three buttons do, and the panel that Preview opens and closes."""
     with gr.Column(visible=False, elem_id="preview-panel") as panel:
         spec = desk.words(
-            gr.Code, lambda locale: {"label": locale(Say.the_spec)}, language="yaml", interactive=False, max_lines=18
+            gr.Code, lambda locale: {"label": locale(Say.the_spec)}, language="yaml", max_lines=18, **HIDDEN
         )
-        command = desk.words(
-            gr.Code, lambda locale: {"label": locale(Say.the_command)}, language="shell", interactive=False
-        )
+        command = desk.words(gr.Code, lambda locale: {"label": locale(Say.the_command)}, language="shell", **HIDDEN)
     opened = gr.State(False)
     saved = gr.Textbox(visible=False)
 
     def show(opened: bool, language: str, names: list[str], *values: Any) -> list[Any]:
+        closed = [False, *[gr.update(visible=False)] * 3]
         if opened:
-            return [False, gr.update(visible=False), "", "", gr.skip(), gr.skip(), *[gr.skip()] * len(desk.form.fields)]
+            return [*closed, gr.skip(), gr.skip(), *[gr.skip()] * len(desk.form.fields)]
         checked = asking.check(names, values)
         updates, marked = desk.form.mark(checked.problems, [], language)
         line = told_line(desk.locale(language), checked)
         if checked.spec is None:
-            return [False, gr.update(visible=False), "", "", line, marked, *updates]
-        return [True, gr.update(visible=True), checked.spec.to_yaml(), command_of(checked.spec), line, marked, *updates]
+            return [*closed, line, marked, *updates]
+        texts = [gr.update(visible=True, value=text) for text in (checked.spec.to_yaml(), command_of(checked.spec))]
+        return [True, gr.update(visible=True), *texts, line, marked, *updates]
 
     outputs = [opened, panel, spec, command, asking.line, asking.marked, *desk.form.components]
     asking.preview.click(show, [opened, *asking.inputs], outputs, show_progress="hidden")

@@ -20,6 +20,7 @@ from workbench.ui.data.turns import reads_html
 from workbench.ui.desk import Desk
 
 SEEN_ROWS = 20
+CLOSE = "() => ({ __type__: 'update', open: false })"
 
 
 class Say:
@@ -112,7 +113,7 @@ def _bind(look: Look) -> None:
         [seeing.chosen, seeing.row],
         **QUIET,
     ).then(look.see, tokens, seeing.page, **QUIET)
-    dataset.change(lambda: gr.update(open=False), None, look.fold, **SHARED)
+    dataset.change(None, None, look.fold, js=CLOSE, **SHARED)
     bind_seeing(seeing)
 
 

@@ -14,7 +14,7 @@ from workbench.sockets import plugins
 from workbench.specs import TrainSpec
 from workbench.text import Locale, Text, choose_locale, load_locales
 from workbench.ui import tabs
-from workbench.ui.desk import BROWSER_KEY, Desk, static
+from workbench.ui.desk import BROWSER_KEY, Desk, over, static
 from workbench.ui.form import Form
 from workbench.ui.look import theme
 from workbench.ui.topbar import build_topbar
@@ -69,7 +69,19 @@ def build(workspace: Workspace, language: str) -> gr.Blocks:
         )
         for function, inputs, outputs in desk.retellings:
             spoken.then(function, inputs, outputs, show_progress="hidden")
+    _quieten(page)
     return page
+
+
+def _quieten(page: gr.Blocks) -> None:
+    """No event tells its progress on a component, and none is part of an API of this page.
+
+    ``show_progress="hidden"`` alone only hides it: the browser would still pass four news of every event to every
+    component that was ever an output. The description of the API would be most of the page's bytes.
+    """
+    for event in page.fns.values():
+        event.show_progress_on = []
+        event.api_visibility = "private"
 
 
 def _tab(desk: Desk, name: str, module: ModuleType) -> None:
@@ -88,27 +100,26 @@ def _speak(desk: Desk) -> Any:
 
 
 def _arrive(desk: Desk, page: gr.Blocks) -> None:
-    """On page load: the visitor's language, then what every tab has to show."""
+    """On page load, in one event: the visitor's language, and what every tab has to show."""
+    worded = [component for component, _ in desk.worded]
+    inputs = [component for arrival in desk.arrivals for component in arrival.inputs]
+    outputs = list(dict.fromkeys([desk.language, *worded, *(one for it in desk.arrivals for one in it.outputs)]))
 
-    def arrive(prefs: dict[str, Any], request: gr.Request) -> list[Any]:
+    def arrive(prefs: dict[str, Any], request: gr.Request, *values: Any) -> dict[Any, Any]:
         wanted = prefs.get("language") or request.headers.get("accept-language", "")
         language = choose_locale(desk.locales, wanted) if wanted else desk.first
-        words = desk.redress(language) if language != desk.first else [gr.skip()] * len(desk.worded)
-        return [language, *words]
-
-    def settle(language: str, prefs: dict[str, Any], *values: Any) -> list[Any]:
-        updates, rest = [], list(values)
+        updates: dict[Any, Any] = {desk.language: gr.update(value=language)}
+        if language != desk.first:
+            updates |= dict(zip(worded, desk.redress(language), strict=True))
+            updates[desk.language] = over(updates[desk.language], language)
+        rest = list(values)
         for arrival in desk.arrivals:
             mine, rest = rest[: len(arrival.inputs)], rest[len(arrival.inputs) :]
-            updates += arrival.updates(language, prefs, *mine)
+            for one, update in zip(arrival.outputs, arrival.updates(language, prefs, *mine), strict=True):
+                updates[one] = over(updates.get(one, {}), update)
         return updates
 
-    outputs = [desk.language, *(component for component, _ in desk.worded)]
-    inputs = [component for arrival in desk.arrivals for component in arrival.inputs]
-    settled = [component for arrival in desk.arrivals for component in arrival.outputs]
-    page.load(arrive, [desk.prefs], outputs, show_progress="hidden").then(
-        settle, [desk.language, desk.prefs, *inputs], settled, show_progress="hidden"
-    )
+    page.load(arrive, [desk.prefs, *inputs], outputs, show_progress="hidden")
 
 
 def open_window(

@@ -1,4 +1,4 @@
-"""``runs``: list, show, stop, resume and delete runs, by folder or by name. Starts nothing but a resumed worker."""
+"""``runs``: list, show, stop, resume, extend and delete runs, by folder or by name. Starts only what goes on from one."""
 
 import os
 import sys
@@ -8,11 +8,12 @@ from difflib import get_close_matches
 
 from workbench import locks
 from workbench.cli import DONE, FAILED
-from workbench.cli.follow import follow, say_ending, shown_path
+from workbench.cli.follow import follow, say_ending, say_remedies, shown_path
 from workbench.cli.interrupts import counted
 from workbench.cli.overview import command_help
 from workbench.cli.report import rows_of_list, run_report
 from workbench.cli.screen import Screen
+from workbench.continuing import begin, extension
 from workbench.events import tail
 from workbench.fields import plain
 from workbench.problems import Problem, UserError
@@ -27,12 +28,16 @@ YES = ("y", "yes", "j", "ja", "是", "да", "はい", "예")
 
 
 class Say:
-    title = Text("List, show, stop, resume and delete runs.")
+    title = Text("List, show, stop, resume, extend and delete runs.")
     names = Text("NAME is a run's folder, its path inside saves/, or the end of that path.")
     do_list = Text("list: every run, the newest first, with its state.")
     do_show = Text("show: the state in the first word, then the figures; what went wrong when it failed.")
     do_stop = Text("stop: finish the step, save and stop; said again, end the process at once.")
     do_resume = Text("resume: go on from the newest whole checkpoint; with --follow watch it until it ends.")
+    do_extend = Text(
+        "extend: train a finished run for further epochs, as a new run that goes on from its last checkpoint with its "
+        "optimiser; with --follow watch it until it ends."
+    )
     do_delete = Text("delete: the folder with all that is in it; asks first, unless --yes is given.")
     states = Text(
         "States: waiting (not begun), running, finished, stopped, failed, lost (the process died; resume it)."
@@ -52,6 +57,9 @@ class Say:
     resumed = Text("{name} goes on. 'runs show {name}' says how far it is.")
     ask = Text("Delete {folder} with all that is in it? [y/N] ")
     deleted = Text("Deleted: {folder}")
+    no_epochs = Text("Nothing says for how many epochs. Accepted: --epochs and a number above 0. Write, for example, --epochs 1.")
+    bad_epochs = Text("--epochs is '{given}'. Accepted: a number above 0. Enter, for example, 1.")
+    extended = Text("{name} goes on from {old}. 'runs show {name}' says how far it is.")
     kept = Text("Not deleted: {folder}. Answer y, or give --yes.")
 
 
@@ -60,6 +68,7 @@ FLAGS: Mapping[str, tuple[str, ...]] = {
     "show": (),
     "stop": (),
     "resume": ("--follow",),
+    "extend": ("--follow", "--epochs"),
     "delete": ("--yes",),
 }
 
@@ -69,9 +78,12 @@ def title() -> Message:
 
 
 def help(locale: Locale) -> Iterator[str]:
-    sentences = (Say.title, Say.do_list, Say.do_show, Say.do_stop, Say.do_resume, Say.do_delete, Say.names, Say.states)
+    sentences = (Say.title, Say.do_list, Say.do_show, Say.do_stop, Say.do_resume, Say.do_extend, Say.do_delete, Say.names, Say.states)
     yield from command_help(
-        locale, "runs list | show NAME | stop NAME | resume NAME [--follow] | delete NAME ... [--yes]", sentences
+        locale,
+        "runs list | show NAME | stop NAME | resume NAME [--follow] | extend NAME --epochs N [--follow] | "
+        "delete NAME ... [--yes]",
+        sentences,
     )
 
 
@@ -85,6 +97,7 @@ def run(words: Sequence[str], workspace: Workspace, screen: Screen) -> int:
         if near:
             raise UserError(Say.unknown_near(given=plain(action), known=known, nearest=near[0]))
         raise UserError(Say.unknown(given=plain(action), known=known))
+    epochs, rest = _epochs(rest) if action == "extend" else (0.0, rest)
     flags = [word for word in rest if word.startswith("-")]
     accepted = ", ".join(FLAGS[action]) or "-"
     wrong = [flag for flag in flags if flag not in FLAGS[action]]
@@ -97,6 +110,7 @@ def run(words: Sequence[str], workspace: Workspace, screen: Screen) -> int:
         "show": lambda: _show(chosen[0], screen),
         "stop": lambda: max(_stop(one, screen) for one in chosen),
         "resume": lambda: _resume(chosen[0], screen, bool(flags)),
+        "extend": lambda: _extend(chosen[0], epochs, screen, bool(flags)),
         "delete": lambda: max(_delete(one, screen, bool(flags)) for one in chosen),
     }
     return actions[action]()
@@ -107,7 +121,7 @@ def _named(workspace: Workspace, action: str, names: Sequence[str]) -> list[Run]
     if not names:
         known = ", ".join(run.name for run in list_runs(workspace)[:8]) or "-"
         raise UserError(Say.no_name(known=known, action=action))
-    if len(names) > 1 and action in ("show", "resume"):
+    if len(names) > 1 and action in ("show", "resume", "extend"):
         raise UserError(Say.one_name(count=len(names)))
     found: dict[str, Run] = {}
     problems: list[Problem] = []
@@ -132,6 +146,7 @@ def _list(workspace: Workspace, screen: Screen) -> int:
 
 def _show(run: Run, screen: Screen) -> int:
     screen.lines(run_report(run, screen.locale))
+    say_remedies(run, screen, run.view(), run.state())
     return DONE
 
 
@@ -162,6 +177,32 @@ def _resume(run: Run, screen: Screen, watch: bool) -> int:
         run.resume()
         state = follow(run, screen, pressed, seen, offset, ())
     say_ending(run, screen, seen, state)
+    return DONE if state in ("finished", "stopped") else FAILED
+
+
+def _epochs(words: Sequence[str]) -> tuple[float, Sequence[str]]:
+    """What ``--epochs`` says, as a word of its own or behind an equals sign, and the words without it."""
+    joined = [part for word in words for part in (word.split("=", 1) if word.startswith("--epochs=") else [word])]
+    at = joined.index("--epochs") if "--epochs" in joined else len(joined)
+    if at + 1 >= len(joined):
+        raise UserError(Say.no_epochs())
+    try:
+        return float(joined[at + 1]), [*joined[:at], *joined[at + 2 :]]
+    except ValueError:
+        raise UserError(Say.bad_epochs(given=plain(joined[at + 1]))) from None
+
+
+def _extend(run: Run, epochs: float, screen: Screen, watch: bool) -> int:
+    longer = extension(run, epochs)
+    screen.say(longer.told)
+    if not watch:
+        screen.say(Say.extended(name=begin(run, longer.spec).name, old=run.name))
+        return DONE
+    with counted() as pressed:
+        begun, seen = begin(run, longer.spec), View()
+        screen.say(Say.extended(name=begun.name, old=run.name))
+        state = follow(begun, screen, pressed, seen, 0, ())
+    say_ending(begun, screen, seen, state)
     return DONE if state in ("finished", "stopped") else FAILED
 
 

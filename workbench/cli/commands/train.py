@@ -34,6 +34,7 @@ class Say:
     )
     codes = Text("Exit code: 0 finished or stopped, 1 failed, 2 a value is not accepted (one line each on stderr).")
     plan = Text("{rows} rows to learn from, {held} held out, {steps} steps.")
+    plan_about = Text("About {rows} rows to learn from, {held} held out, about {steps} steps.")
     created = Text("Run: {folder}")
     would_fit = Text("This would fit: {values}. {costs}")
 
@@ -61,7 +62,7 @@ def run(words: Sequence[str], workspace: Workspace, screen: Screen) -> int:
         return _measure(checked, workspace, screen)
     with counted() as pressed:
         created = runs.create(workspace, spec)
-        _say_plan(checked, created, screen)
+        _say_plan(checked, created, workspace, screen)
         _say_needs(checked, workspace, screen)
         created.start()
         seen = View()
@@ -70,9 +71,11 @@ def run(words: Sequence[str], workspace: Workspace, screen: Screen) -> int:
     return DONE if state in ("finished", "stopped") else FAILED
 
 
-def _say_plan(checked: Checked[TrainSpec], created: runs.Run, screen: Screen) -> None:
-    planned = checked.plan
-    screen.say(Say.plan(rows=planned.rows, held=planned.validation_rows, steps=planned.steps))
+def _say_plan(checked: Checked[TrainSpec], created: runs.Run, workspace: Workspace, screen: Screen) -> None:
+    planned, said, steps = checked.plan, Say.plan, checked.plan.steps
+    if not planned.exact and (needed := estimate(workspace, checked.unwrap(), planned)):
+        said, steps = Say.plan_about, needed.steps
+    screen.say(said(rows=planned.rows, held=planned.validation_rows, steps=steps))
     screen.say(Say.created(folder=shown_path(created)))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from workbench.jobs import Desk
 from workbench.jobs.train.optimisers import transformers_name
 from workbench.jobs.train.rows import Rows
+from workbench.jobs.train.sharing import sharing_arguments
 from workbench.models import device
 from workbench.plans import FEW_STEPS, every, few_steps, total_steps
 from workbench.problems import UserError
@@ -82,7 +83,8 @@ def _count(spec: TrainSpec, rows: Rows) -> int:
 
 def _epoch(spec: TrainSpec, rows: Rows) -> int:
     """Optimiser steps of one epoch, as transformers' Trainer counts them."""
-    batches = math.ceil(_count(spec, rows) / spec.optim.per_device_train_batch_size)
+    at_once = spec.optim.per_device_train_batch_size * spec.sharing.processes
+    batches = math.ceil(_count(spec, rows) / at_once)
     return max(1, math.ceil(batches / spec.optim.gradient_accumulation_steps))
 
 
@@ -111,7 +113,7 @@ def training_arguments(spec: TrainSpec, desk: Desk, steps: int, precision: str, 
         "neftune_noise_alpha": optim.neftune_noise_alpha,
         "train_sampling_strategy": "sequential" if optim.train_sampling_strategy == "sequential" else "random",
         "seed": optim.seed,
-        "data_seed": optim.data_seed,
+        "data_seed": optim.seed if optim.data_seed is None else optim.data_seed,
         "bf16": precision == "bf16" and spec.memory.precision != "pure_bf16" and (where == "cuda" or is_mixed(spec)),
         "fp16": precision == "fp16",
         "use_cpu": where == "cpu",
@@ -132,6 +134,7 @@ def training_arguments(spec: TrainSpec, desk: Desk, steps: int, precision: str, 
         "dataloader_pin_memory": where == "cuda",
         **_best(spec, validating),
         **_trackers(spec, desk),
+        **sharing_arguments(spec, desk),
     }
 
 

@@ -22,7 +22,7 @@ from workbench.data.samples import Read
 from workbench.formats import Sample
 from workbench.text import Message, Text
 
-VERSION = 2
+VERSION = 3
 """Part of every key: raise it when the same input gives other tokens."""
 BATCH = 1024
 UNUSED_DAYS = 30

@@ -9,6 +9,7 @@ from typing import Any
 
 from workbench.events import Saved
 from workbench.jobs import Desk
+from workbench.jobs.train import team
 from workbench.jobs.train.telling import Teller
 from workbench.jobs.train.troubles import STAGING, damaged, remove_unfinished
 from workbench.models import checkpoints
@@ -23,9 +24,10 @@ class Say:
     other_size = Text("its {file} has {found} bytes instead of {size}")
 
 
-def whole_checkpoint(desk: Desk) -> Path | None:
-    """The newest checkpoint; UserError when one of its files is missing or not as long as it was written."""
-    newest = desk.run.checkpoint()
+def whole_checkpoint(desk: Desk, given: Path | None = None) -> Path | None:
+    """The run's newest checkpoint, before the first one that which is ``given``; UserError when one of its files is
+    missing or not as long as it was written."""
+    newest = desk.run.checkpoint() or given
     if newest is None or not (newest / CONTENTS).is_file():
         return newest
     try:
@@ -75,32 +77,52 @@ def saving_trainer(desk: Desk, teller: Teller, base: str, keep: int | None) -> t
 
         def _save_checkpoint(self: Any, model: Any, trial: Any) -> None:
             staging, step = desk.run.folder / STAGING, self.state.global_step
-            remove_unfinished(desk.run.folder)
+            if team.rank() == 0:
+                remove_unfinished(desk.run.folder)
+            team.meet()
             self.args.output_dir = str(staging)
             try:
                 super()._save_checkpoint(model, trial)  # type: ignore[misc]
             finally:
                 self.args.output_dir = str(desk.run.folder)
-            written, final = staging / f"checkpoint-{step}", desk.run.folder / f"checkpoint-{step}"
-            _finish(written, base)
-            sizes = {path.relative_to(written).as_posix(): path.stat().st_size for path in _files(written)}
-            (written / CONTENTS).write_text(json.dumps(sizes, indent=1), "utf-8")
-            write_through(written)
-            shutil.rmtree(final, ignore_errors=True)
-            written.rename(final)
-            _sync(desk.run.folder)
-            remove_unfinished(desk.run.folder)
-            desk.say(Saved(step, final.name))
-            _drop_old(desk.run.folder, keep, self.state.best_global_step)
+            team.meet()
+            if team.rank() == 0:
+                _keep_checkpoint(desk, step, base)
+                _drop_old(desk.run.folder, keep, self.state.best_global_step)
+            team.meet()
 
     return SavingTrainer
+
+
+def _keep_checkpoint(desk: Desk, step: int, base: str) -> None:
+    """Give a checkpoint that is written its final name."""
+    written, final = desk.run.folder / STAGING / f"checkpoint-{step}", desk.run.folder / f"checkpoint-{step}"
+    _finish(written, base)
+    sizes = {path.relative_to(written).as_posix(): path.stat().st_size for path in _files(written)}
+    (written / CONTENTS).write_text(json.dumps(sizes, indent=1), "utf-8")
+    write_through(written)
+    shutil.rmtree(final, ignore_errors=True)
+    written.rename(final)
+    _sync(desk.run.folder)
+    remove_unfinished(desk.run.folder)
+    desk.say(Saved(step, final.name))
 
 
 def write_final_weights(desk: Desk, trainer: Any, base: str) -> None:
     """The trained weights and the tokenizer into the run's folder itself; the config that names them comes last."""
     staging = desk.run.folder / STAGING
-    remove_unfinished(desk.run.folder)
+    if team.rank() == 0:
+        remove_unfinished(desk.run.folder)
+    team.meet()
     trainer.save_model(str(staging))
+    team.meet()
+    if team.rank() == 0:
+        _keep_final(desk, base, trainer.state.global_step)
+    team.meet()
+
+
+def _keep_final(desk: Desk, base: str, step: int) -> None:
+    staging = desk.run.folder / STAGING
     (staging / "training_args.bin").unlink(missing_ok=True)
     _finish(staging, base)
     write_through(staging)
@@ -108,7 +130,7 @@ def write_final_weights(desk: Desk, trainer: Any, base: str) -> None:
         path.replace(desk.run.folder / path.name)
     _sync(desk.run.folder)
     remove_unfinished(desk.run.folder)
-    desk.say(Saved(trainer.state.global_step, "."))
+    desk.say(Saved(step, "."))
 
 
 def _finish(folder: Path, base: str) -> None:

@@ -2,9 +2,11 @@
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from workbench.jobs import Desk
+from workbench.jobs.train import team
 from workbench.jobs.train.arguments import less_is_better
 from workbench.jobs.train.optimisers import own_optimizer
 from workbench.problems import UserError
@@ -38,6 +40,11 @@ def steered_trainer(spec: TrainSpec, desk: Desk, saving: type[Any]) -> type[Any]
             apply_rates(self.optimizer, self.model, spec.tuning.rates(self.model, self.args.learning_rate))
             return self.optimizer
 
+        def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+            super()._load_optimizer_and_scheduler(checkpoint)
+            if checkpoint is not None:
+                take_rates(self.optimizer, self.lr_scheduler)
+
         def _load_from_checkpoint(self, *given: Any, **named: Any) -> None:
             super()._load_from_checkpoint(*given, **named)
             hold_trained(self.model, spec.memory.precision == "pure_bf16")
@@ -51,7 +58,7 @@ def steered_trainer(spec: TrainSpec, desk: Desk, saving: type[Any]) -> type[Any]
                 desk.note(Say.own_order(), "warning")
                 return usual
             seed = spec.optim.seed if spec.optim.data_seed is None else spec.optim.data_seed
-            return LengthOrder([row_length(row) for row in rows], self.args.train_batch_size, seed)
+            return LengthOrder([row_length(row) for row in rows], self.args.train_batch_size * team.size(), seed)
 
         def _determine_best_metric(self, metrics: Mapping[str, float], trial: Any) -> Any:
             wanted = self.args.metric_for_best_model
@@ -70,6 +77,32 @@ def steered_trainer(spec: TrainSpec, desk: Desk, saving: type[Any]) -> type[Any]
                 desk.note(Say.best(step=step, metric=spec.saving.metric_for_best_model, value=value))
 
     return SteeredTrainer
+
+
+def take_rates(optimizer: Any, scheduler: Any) -> None:
+    """Give the optimiser the rates of the schedule at its place: those it was saved with belong to another schedule where
+    the run has more steps now."""
+    from torch.optim.lr_scheduler import LambdaLR
+
+    if isinstance(scheduler, LambdaLR):
+        pairs = zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
+        scheduler._last_lr = [base * share(scheduler.last_epoch) for base, share in pairs]
+        for group, rate in zip(optimizer.param_groups, scheduler._last_lr, strict=True):
+            group["lr"] = rate
+
+
+def own_history(desk: Desk, checkpoint: Path | None) -> list[Any]:
+    """The transformers callback that forgets another run's validations, whose weights are not this run's to go back to."""
+    if checkpoint is None or checkpoint.parent == desk.run.folder:
+        return []
+    from transformers import TrainerCallback
+
+    class OwnHistory(TrainerCallback):  # type: ignore[misc,unused-ignore]
+        def on_train_begin(self, args: Any, state: Any, control: Any, **named: Any) -> None:
+            state.log_history = []
+            state.best_metric = state.best_global_step = state.best_model_checkpoint = None
+
+    return [OwnHistory()]
 
 
 def eval_name(metric: str) -> str:

@@ -1,5 +1,6 @@
 """Rows that become tokens while the run learns, for sets too large to be kept as tokens. Knows no trainer."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate, islice
@@ -7,9 +8,10 @@ from typing import Any
 
 from workbench.chats.encoding import Encoder, Row, Tally
 from workbench.data.datasets import Entry
-from workbench.data.samples import Read, of_shape, read_set, told
+from workbench.data.samples import Read, joined, of_shape, read_set, told
 from workbench.jobs import Desk
 from workbench.jobs.train.cache import TOLD_ROWS, said_rows
+from workbench.jobs.train.cache import Say as CacheSay
 from workbench.jobs.train.rows import STOPPING, left_shares
 from workbench.jobs.train.rows import Say as RowsSay
 from workbench.problems import UserError
@@ -21,6 +23,14 @@ class Say:
     more = Text("Dataset '{name}': more rows are left out or were put right; worker.log lists every one.")
     so_far = Text("Dataset '{name}', after {rows} rows: {reason}")
     whole = Text("Dataset '{name}', all rows: {reason}")
+    none_left = Text("No row can be learned from. {reasons}")
+    of_them = Text("In {count} of them: {reason}")
+    all_held = Text(
+        "All {count} rows are held out, so none is left to learn from. Accepted: a 'Validation share' below that. Lower it."
+    )
+
+
+TOLD_REASONS = 3
 
 
 def stream_rows(
@@ -33,17 +43,18 @@ def stream_rows(
     """
     from datasets import Dataset
 
-    streams = [_stream(spec, desk, encoder, entry) for entry in entries]
+    noted = [SetNotes(desk, entry.name, spec.data.cutoff_len) for entry in entries]
+    streams = [_stream(spec, encoder, entry, notes) for entry, notes in zip(entries, noted, strict=True)]
     held: list[Row] = []
     if not tried and spec.data.val_size:
         held, streams = _hold_out(spec, streams)
     filled = [next(iter(one), None) is not None for one in streams]
     if not any(filled):
-        raise UserError(RowsSay.nothing(cutoff=spec.data.cutoff_len), key="cutoff_len")
+        raise _nothing_left(spec, noted, len(held))
     shares = left_shares(spec, desk, filled)
     mixed = _mixed(spec, [one for one, some in zip(streams, filled, strict=True) if some], shares)
     for entry in tried:
-        held += list(_stream(spec, desk, encoder, entry))
+        held += list(_stream(spec, encoder, entry, SetNotes(desk, entry.name, spec.data.cutoff_len)))
     if tried and not held:
         desk.note(RowsSay.no_validation(names=", ".join(spec.data.eval_dataset)), "warning")
     # Without the skip, shuffling would also change the order of the sets.
@@ -68,6 +79,20 @@ def _hold_out(spec: TrainSpec, streams: Sequence[Any]) -> tuple[list[Row], list[
     return held, rest
 
 
+def _nothing_left(spec: TrainSpec, noted: Sequence["SetNotes"], num_held: int) -> UserError:
+    """Why there is no row to learn from: the most frequent reasons, each with its rows. All streams were read."""
+    if num_held:
+        return UserError(Say.all_held(count=f"{num_held:,}"), key="val_size")
+    lost = sum((notes.lost for notes in noted), Counter[str]())
+    reasons = {key: reason for notes in reversed(noted) for key, reason in notes.reasons.items()}
+    if set(lost) <= {CacheSay.untrained.key}:
+        return UserError(RowsSay.nothing(cutoff=spec.data.cutoff_len), key="cutoff_len")
+    first = [Say.of_them(count=f"{count:,}", reason=reasons[key]) for key, count in lost.most_common(TOLD_REASONS)]
+    refused = {message["key"] for notes in noted for message in notes.refused}
+    field = "template" if refused.issuperset(lost) else "dataset"
+    return UserError(Say.none_left(reasons=joined(first)), key=field)
+
+
 class SetNotes:
     """What is said of one set, once though it is read in every epoch."""
 
@@ -78,6 +103,12 @@ class SetNotes:
         self._count = 0
         self._counts: dict[str, Message] = {}
         self._ended = False
+        self.lost = Counter[str]()
+        """Rows that are left out, by the key of the reason."""
+        self.reasons: dict[str, Message] = {}
+        """The first reason of each key."""
+        self.refused: list[Any] = []
+        """Why the template has no place for a row, as in a Tally."""
 
     def row(self, read: Read) -> None:
         """Tell of a row that was left out or put right."""
@@ -86,6 +117,9 @@ class SetNotes:
             return
         self._told_rows[read.number] = 1
         self._count += 1
+        if read.sample is None:
+            self.lost[read.reasons[-1].key] += 1
+            self.reasons.setdefault(read.reasons[-1].key, read.reasons[-1])
         print(told(self._name, read), flush=True)
         if self._count <= TOLD_ROWS:
             self._desk.note(told(self._name, read), "warning")
@@ -96,7 +130,7 @@ class SetNotes:
         """Tell how many rows were cut: when the first ones are, and when the set was ``whole`` for the first time."""
         if self._ended:
             return
-        self._ended = whole
+        self._ended, self.refused = whole, tally.refused
         for message in tally.messages(self._cutoff_len):
             before = self._counts.get(message.key)
             if before is None or (whole and before != message):
@@ -106,10 +140,8 @@ class SetNotes:
                 self._counts[message.key] = message
 
 
-def _stream(spec: TrainSpec, desk: Desk, encoder: Encoder, entry: Entry) -> Any:
+def _stream(spec: TrainSpec, encoder: Encoder, entry: Entry, notes: SetNotes) -> Any:
     from datasets import IterableDataset
-
-    notes = SetNotes(desk, entry.name, spec.data.cutoff_len)
 
     def rows() -> Iterator[Row]:
         data = spec.data

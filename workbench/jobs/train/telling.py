@@ -14,6 +14,7 @@ from workbench.chats import render, stop_tokens, to_tokens
 from workbench.chats.encoding import chat_options
 from workbench.events import Eval, Sample, Step
 from workbench.jobs import Desk
+from workbench.jobs.train import team
 from workbench.models import device
 from workbench.specs import TrainSpec
 from workbench.text import Text
@@ -60,7 +61,7 @@ class Teller:
 
     def point(self, step: int, epoch: float, logs: dict[str, float]) -> None:
         """One point of the curve: the mean loss since the last one, and what was computed for it."""
-        tokens = int(self._tokens)
+        tokens, positions = team.summed([int(self._tokens), self._positions])
         self._check(step, logs["loss"])
         self._desk.say(
             Step(
@@ -71,7 +72,7 @@ class Teller:
                 learning_rate=logs.get("learning_rate"),
                 grad_norm=logs.get("grad_norm"),
                 tokens=tokens,
-                padding=self._positions - tokens,
+                padding=positions - tokens,
                 seconds=round(self._seconds, 4),
                 memory_bytes=memory_bytes(),
                 metrics=self._measured(logs),
@@ -103,7 +104,7 @@ class Teller:
 
     def stops(self, step: int) -> bool:
         """Whether to end after this step; after the last one there is nothing left to stop."""
-        self.stopped = step < self._total and self._desk.stop_asked()
+        self.stopped = step < self._total and team.agreed(self._desk.stop_asked())
         return self.stopped
 
     def watch(self, model: Any, step: int) -> None:

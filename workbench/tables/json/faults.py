@@ -10,6 +10,7 @@ from workbench.encodings import Encoding, bad_byte, is_marked, unmarked
 from workbench.fields import plain
 from workbench.tables import SHOWN, Record
 from workbench.tables.json import tolerant
+from workbench.tables.json.doubles import Names
 from workbench.text import Message, Text, verbatim
 
 
@@ -43,9 +44,10 @@ REASONS: Mapping[str, Text] = {
 CONSTANT = re.compile(r"-?\b(?:NaN|Infinity)\b")
 
 
-def strict_decoder() -> json.JSONDecoder:
-    """A decoder that refuses numbers that aren't finite, with a ValueError."""
-    return json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+def strict_decoder(names: Names | None = None) -> json.JSONDecoder:
+    """A decoder that refuses numbers that aren't finite, with a ValueError; ``names`` watches for those that stand twice."""
+    pairs = names.pairs if names else None
+    return json.JSONDecoder(parse_constant=_refuse, parse_float=_finite, object_pairs_hook=pairs)
 
 
 def _refuse(word: str) -> None:

@@ -1,6 +1,5 @@
 """One JSON object a line. A broken line takes no other with it. Knows no format of rows."""
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +9,9 @@ import orjson
 
 from workbench.encodings import MARKED, Encoding, open_bytes, open_text
 from workbench.tables import Record
+from workbench.tables.json.doubles import Names, twice
 from workbench.tables.json.faults import broken, not_object, strict_decoder
-from workbench.text import Message, Text
+from workbench.text import Message
 
 LINES_A_ROW = 200
 """An object that was broken over more lines is not put together again."""
@@ -20,10 +20,6 @@ LOOKED_AT = 20
 BIG = re.compile(r"\d{19}")
 BIG_BYTES = re.compile(rb"\d{19}")
 """A run of digits that may be a whole number beyond 64 bits, which only Python's own parser keeps exact."""
-
-
-class Say:
-    twice = Text("'{name}' stands in the row twice. Accepted: each name once. The last is read.")
 
 
 def records(file: Path, encoding: Encoding) -> Iterator[Record]:
@@ -44,7 +40,7 @@ def records(file: Path, encoding: Encoding) -> Iterator[Record]:
                 number += len(follow)
                 continue
             if type(row) is dict:
-                yield Record(number, row, _twice(line, row))
+                yield Record(number, row, twice(line, row))
             else:
                 yield not_object(number, row, _text(line).strip(), number)
 
@@ -57,21 +53,6 @@ def _exact(line: bytes | str, row: Any) -> Any:
         return strict_decoder().decode(_text(line).removeprefix("\ufeff").strip())
     except (ValueError, RecursionError):  # more digits or brackets than Python takes
         return row
-
-
-def _twice(line: bytes | str, row: dict[str, Any]) -> Message | None:
-    """What is said of a name that stands in the row twice; looked for only where its letters do."""
-    text = line if isinstance(line, bytes) else line.encode("utf-8", "surrogatepass")
-    if all(text.count(b'"%b":' % name.encode("utf-8", "surrogatepass")) < 2 for name in row):
-        return None
-    names: list[list[str]] = []
-    try:
-        json.loads(text, object_pairs_hook=lambda pairs: names.append([name for name, _ in pairs]))
-    except (ValueError, RecursionError):
-        return None
-    # The outermost object is the last to be put together.
-    double = next((name for name in names[-1] if names[-1].count(name) > 1), None)
-    return Say.twice(name=double) if double is not None else None
 
 
 def _text(line: bytes | str) -> str:
@@ -97,7 +78,7 @@ def _unread(number: int, text: str, follow: list[str], encoding: Encoding) -> It
     if text.strip().strip("[],"):
         rows = _pieces("\n".join([text, *follow]).rstrip())
         if rows:
-            yield from (Record(number, row) for row in rows)
+            yield from (Record(number, row, said) for row, said in rows)
             return
         while follow and not follow[-1].strip():
             follow = follow[:-1]
@@ -105,10 +86,11 @@ def _unread(number: int, text: str, follow: list[str], encoding: Encoding) -> It
         yield broken(number, "\n".join([text, *follow]).strip(" \t\r\n,"), number, start + 1, encoding)
 
 
-def _pieces(text: str) -> list[dict[str, Any]]:
+def _pieces(text: str) -> list[tuple[dict[str, Any], Message | None]]:
     """The objects that the text consists of, with commas or nothing between them; none when something is broken."""
-    found: list[dict[str, Any]] = []
-    decoder, at = strict_decoder(), 0
+    found: list[tuple[dict[str, Any], Message | None]] = []
+    names, at = Names(), 0
+    decoder = strict_decoder(names)
     while at < len(text):
         at += len(text[at:]) - len(text[at:].lstrip(" \t\r\n,"))
         if at < len(text):
@@ -119,7 +101,7 @@ def _pieces(text: str) -> list[dict[str, Any]]:
                 return []
             if not isinstance(row, dict):
                 return []
-            found.append(row)
+            found.append(names.taken(row))
     return found
 
 

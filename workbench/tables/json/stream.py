@@ -10,6 +10,7 @@ import orjson
 
 from workbench.encodings import Encoding, is_marked, open_text
 from workbench.tables import SHOWN, Record
+from workbench.tables.json.doubles import Names
 from workbench.tables.json.faults import broken, not_object, strict_decoder
 from workbench.text import Text
 
@@ -105,7 +106,8 @@ class Window:
 
 def records(file: Path, encoding: Encoding) -> Iterator[Record]:
     """The rows in the order of the file, ``number`` being their place in it. After a broken one the next is found."""
-    decoder = strict_decoder()
+    names = Names()
+    decoder = strict_decoder(names)
     number, inside, wrapped, torn, found_any = 0, False, False, False, False
     with open_text(file, encoding) as opened:
         window = Window(opened)
@@ -124,14 +126,14 @@ def records(file: Path, encoding: Encoding) -> Iterator[Record]:
                 inside = wrapped = True
                 continue
             number += 1
-            record = _next(window, decoder, number, encoding)
+            record = _next(window, decoder, names, number, encoding)
             torn, found_any = record.row is None, found_any or char == "{"
             yield record
         if inside and not torn:
             yield Record(number + 1, None, Say.cut_off(line=window.place()[0]))
 
 
-def _next(window: Window, decoder: json.JSONDecoder, number: int, encoding: Encoding) -> Record:
+def _next(window: Window, decoder: json.JSONDecoder, names: Names, number: int, encoding: Encoding) -> Record:
     """The record at the window's place, which moves behind it."""
     try:
         value, length = window.decode(decoder)
@@ -143,7 +145,8 @@ def _next(window: Window, decoder: json.JSONDecoder, number: int, encoding: Enco
     if not isinstance(value, dict):
         return not_object(number, value, text, line)
     window.first_name = next(iter(value), "")
-    return Record(number, value) if not text or _is_whole(value) else broken(number, text, line, column, encoding)
+    value, said = names.taken(value)
+    return Record(number, value, said) if not text or _is_whole(value) else broken(number, text, line, column, encoding)
 
 
 def _is_whole(row: dict[str, Any]) -> bool:

@@ -18,7 +18,9 @@ from workbench.ui.data.tokens import asked_of, whole
 from workbench.ui.data.working import Done, bar, inspect
 from workbench.ui.desk import static
 
-NONE: Mapping[str, Any] = {"report": None, "name": "", "group": "", "page": 0, "accepted": [], "refused": []}
+NONE: Mapping[str, Any] = {
+    "report": None, "name": "", "group": "", "page": 0, "accepted": [], "refused": [], "validation": []
+}  # fmt: skip
 USUAL_CUTOFF = 2048
 
 
@@ -28,6 +30,7 @@ class Say:
     stop = Text("Stop")
     stopped = Text("Stopped before the end.")
     count_tokens = Text("Count tokens with the model above")
+    validation = Text("Compare with validation sets")
     accept_all = Text("Accept all mends")
     name = Text("Name of the mended set")
     write = Text("Write mended set")
@@ -45,6 +48,7 @@ class Checking:
     check: Any = None
     stop: Any = None
     tick: Any = None
+    validation: Any = None
     status: Any = None
     report: Any = None
     bar: Any = None
@@ -54,11 +58,13 @@ class Checking:
 
     @property
     def outputs(self) -> list[Any]:
-        return [self.state, self.status, self.report, self.bar, self.name, self.stop, self.check]
+        return [self.state, self.status, self.report, self.bar, self.name, self.stop, self.check, self.validation]
 
-    def clear(self, told: str = "") -> dict[Any, Any]:
+    def clear(self, name: str, told: str = "") -> dict[Any, Any]:
         """Another set: its report is not made yet."""
+        others = [other for other in self.room.catalogue().entries if other != name]
         return {
+            self.validation: gr.update(choices=others, value=[]),
             self.state: dict(NONE),
             self.status: said(told) if told else "",
             self.report: "",
@@ -70,7 +76,7 @@ class Checking:
         return {self.stop: gr.update(visible=False), self.check: gr.update(interactive=True)}
 
     def run(
-        self, chosen: Mapping[str, Any], state: Mapping[str, Any], language: str, tick: bool, *values: Any
+        self, chosen: Mapping[str, Any], language: str, tick: bool, validation: list[str] | None, *values: Any
     ) -> Iterator[dict[Any, Any]]:
         """The whole pass."""
         locale, name = self.room.desk.locale(language), str(chosen.get("name") or "")
@@ -81,20 +87,21 @@ class Checking:
             return
         counting = {"cutoff_len": whole(asked.get("cutoff_len"), USUAL_CUTOFF), "model": model} if tick else {}
         request = {"do": "check", "dataset": name, "dataset_dir": "data", "values": filled(fills), **counting}
-        request["template"] = asked.get("template") or "auto"
+        request |= {"template": asked.get("template") or "auto", "validation": validation or []}
         yield {self.stop: gr.update(visible=True), self.check: gr.update(interactive=False)}
         try:
             for news in inspect(self.room.desk.inspector, request, locale):
                 if isinstance(news, Done):
-                    yield self.tell(news.result, name, language)
+                    yield self.tell(news.result, request, language)
                 else:
                     yield {self.status: bar(news)}
         except UserError as error:
             yield {self.status: problems(locale, error), **self.idle()}
 
-    def tell(self, report: Mapping[str, Any], name: str, language: str) -> dict[Any, Any]:
+    def tell(self, report: Mapping[str, Any], request: Mapping[str, Any], language: str) -> dict[Any, Any]:
         """The report is there."""
-        state = {**NONE, "report": report, "name": name}
+        name = request["dataset"]
+        state = {**NONE, "report": report, "name": name, "validation": request["validation"]}
         return {
             self.state: state,
             self.status: "",
@@ -133,12 +140,12 @@ class Checking:
             yield {self.status: problems(locale, [Problem(Say.none_accepted())])}
             return
         request = {"do": "mend", "dataset": chosen["name"], "dataset_dir": "data", "values": {}}
-        request |= {"accepted": state["accepted"], "refused": state["refused"], "name": name}
+        request |= {key: state[key] for key in ("accepted", "refused", "validation")} | {"name": name}
         try:
             for news in inspect(self.room.desk.inspector, request, locale):
                 if isinstance(news, Done):
                     words = mended(locale, news.result)
-                    yield {**self.clear(words), **self.room.changed(news.result["name"], words)}
+                    yield {**self.clear(name, words), **self.room.changed(news.result["name"], words)}
                 else:
                     yield {self.status: bar(news)}
         except UserError as error:
@@ -195,6 +202,14 @@ def build_checking(room: Room) -> Checking:
         view.tick = desk.words(
             gr.Checkbox, lambda locale: {"label": locale(Say.count_tokens)}, elem_id="check-tokens", min_width=200
         )
+        view.validation = desk.words(
+            gr.Dropdown,
+            lambda locale: {"label": locale(Say.validation)},
+            choices=[],
+            multiselect=True,
+            elem_id="check-validation",
+            min_width=240,
+        )
     view.status = gr.HTML("", elem_id="check-status", apply_default_css=False)
     with gr.Row(visible=False, elem_classes=["pressing"], elem_id="mending") as view.bar:
         view.name = desk.words(
@@ -209,7 +224,8 @@ def build_checking(room: Room) -> Checking:
 def bind_checking(view: Checking, asked: list[Any]) -> None:
     """What each of them does; ``asked``: the fields of Train that count, and its placeholders."""
     room, language = view.room, view.room.desk.language
-    pressed = view.check.click(view.run, [room.chosen, view.state, language, view.tick, *asked], view.outputs, **QUIET)
+    asking = [room.chosen, language, view.tick, view.validation, *asked]
+    pressed = view.check.click(view.run, asking, view.outputs, **QUIET)
     view.stop.click(
         lambda language: {**view.idle(), view.status: said(room.desk.locale(language)(Say.stopped), "later")},
         language,

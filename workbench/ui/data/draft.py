@@ -1,6 +1,5 @@
 """A file that is not yet a set: its columns, a guess at how it is written, and its first rows as they would be read."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -10,11 +9,11 @@ from typing import Any
 from workbench.data.datasets import Entry, HubSource
 from workbench.data.guessing import guess
 from workbench.data.hub_datasets import fetch_dataset
-from workbench.data.registry import register, register_hub
+from workbench.data.registry import register, register_hub, usual_name
 from workbench.data.samples import Read, raw_records
 from workbench.formats import Layout
 from workbench.problems import UserError
-from workbench.tables import suffixes, table_for
+from workbench.tables import table_for
 from workbench.text import Message, Text
 from workbench.ui.data.mapping import Mapped
 from workbench.ui.data.rows import first_reads
@@ -24,7 +23,6 @@ from workbench.workspace import Workspace
 
 LOOKED_ROWS = 200
 SEEN_ROWS = 6
-LONGEST_NAME = 60
 
 
 class Say:
@@ -100,9 +98,7 @@ def fetch(workspace: Workspace, source: HubSource, told: Any) -> Draft:
 
 def free_name(shown: str, taken: Mapping[str, Any]) -> str:
     """A name for the set, made of the file's or the hub id's; with a number when that is taken."""
-    last = Path(shown.rpartition("/")[2])
-    stem = last.stem if last.suffix.lower() in suffixes() else last.name
-    name = re.sub(r"[^\w.-]+", "_", stem).strip("._-")[:LONGEST_NAME] or "data"
+    name = usual_name(shown)
     number = next(number for number in range(1, len(taken) + 2) if _numbered(name, number) not in taken)
     return _numbered(name, number)
 

@@ -10,6 +10,7 @@ import gradio as gr
 from workbench.data.hub_datasets import is_fetched
 from workbench.data.registry import edit, remove, rename
 from workbench.data.samples import settled
+from workbench.fields import plain
 from workbench.problems import UserError
 from workbench.text import Text
 from workbench.ui.data.draft import fetch, with_mapping
@@ -37,6 +38,9 @@ class Say:
     rows_too = Text("Delete its rows from the disk too")
     sure = Text("Delete for good")
     leave = Text("Keep it")
+    num_samples = Text("Rows to take")
+    num_samples_help = Text("So many rows are drawn by lot, each as often as the others. Empty: all of them.")
+    not_a_number = Text("'Rows to take' is '{given}'. Accepted: a whole number of at least 1, or nothing. Mend it.")
 
 
 @dataclass
@@ -58,10 +62,12 @@ class Keeping:
     notice: Any = None
     preview: Any = None
     mapping: Any = None
+    num_samples: Any = None
 
     @property
     def outputs(self) -> list[Any]:
         own = [self.columns, self.name, self.fetch, self.asking, self.notice, self.preview, self.mapping]
+        own.append(self.num_samples)
         return [*own, *self.form.shown]
 
     def fill(self, chosen: Mapping[str, Any], language: str) -> dict[Any, Any]:
@@ -86,7 +92,8 @@ class Keeping:
             return {**updates, self.notice: problems(locale, error)}
         named = {ours: theirs for ours, theirs in entry.layout.columns.items() if theirs in columns}
         mapped = Mapped(entry.format, named, entry.layout.tags, entry.layout.ranking)
-        shown = {self.columns: columns, self.mapping: gr.update(visible=True)}
+        drawn = "" if entry.num_samples is None else str(entry.num_samples)
+        shown = {self.columns: columns, self.mapping: gr.update(visible=True), self.num_samples: drawn}
         return {**updates, **shown, **self.form.show(locale, mapped, columns)}
 
     def reform(self, chosen: Mapping[str, Any], columns: list[str], language: str, *values: Any) -> dict[Any, Any]:
@@ -110,11 +117,12 @@ class Keeping:
             return {self.preview: problems(locale, error)}
         return {self.preview: reads_html(locale, reads)}
 
-    def put(self, chosen: Mapping[str, Any], language: str, *values: Any) -> dict[Any, Any]:
-        """Save the mapping."""
+    def put(self, chosen: Mapping[str, Any], language: str, given: str, *values: Any) -> dict[Any, Any]:
+        """Save the mapping, and how many rows are taken."""
         locale, mapped, name = self.room.desk.locale(language), self.form.read(values), str(chosen.get("name"))
+        said = (mapped.format, mapped.columns, mapped.tags, mapped.ranking)
         try:
-            edit(self.room.desk.workspace, name, mapped.format, mapped.columns, mapped.tags, mapped.ranking)
+            edit(self.room.desk.workspace, name, *said, num_samples=_number(given))
         except UserError as error:
             return {self.notice: problems(locale, error)}
         tell(locale(Say.saved(name=name)))
@@ -156,6 +164,14 @@ class Keeping:
             yield {self.notice: problems(locale, error)}
 
 
+def _number(given: str | None) -> int | None:
+    """What stands in the box as a number, None for nothing; UserError for anything else."""
+    text = (given or "").strip()
+    if text and not (text.isdecimal() and int(text)):
+        raise UserError(Say.not_a_number(given=plain(text)))
+    return int(text) if text else None
+
+
 def build_keeping(room: Room) -> Keeping:
     """Name, mapping, and the two steps of deleting."""
     desk, view = room.desk, Keeping(room, MapForm(room.desk, "set"), gr.State([]))
@@ -176,6 +192,13 @@ def build_keeping(room: Room) -> Keeping:
     with gr.Column(visible=False) as view.mapping:
         view.form.build()
         with gr.Row(elem_classes=["pressing"]):
+            view.num_samples = desk.words(
+                gr.Textbox,
+                lambda locale: {"label": locale(Say.num_samples), "info": locale(Say.num_samples_help)},
+                elem_id="set-num-samples",
+                scale=3,
+                min_width=200,
+            )
             view.save = desk.button(Say.save, variant="primary", elem_id="set-save", scale=0, min_width=150)
     view.preview = gr.HTML("", elem_classes=["reads"], elem_id="set-rows", apply_default_css=False)
     return view
@@ -190,7 +213,7 @@ def bind_keeping(view: Keeping) -> None:
     view.delete.click(lambda: gr.update(visible=True), None, view.asking, **QUIET)
     view.leave.click(lambda: gr.update(visible=False), None, view.asking, **QUIET)
     view.sure.click(view.take_out, [room.chosen, view.rows_too, language], changing, **QUIET)
-    view.save.click(view.put, [room.chosen, language, *form.components], changing, **QUIET)
+    view.save.click(view.put, [room.chosen, language, view.num_samples, *form.components], changing, **QUIET)
     gr.on(
         [form.format.input, form.ranking.input],
         view.reform,

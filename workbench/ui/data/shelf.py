@@ -31,6 +31,7 @@ class Say:
     rows = Text("{count} rows")
     about = Text("about {count} rows")
     left_out = Text("{count} left out")
+    about_left_out = Text("about {count} left out")
     broken = Text("can't be read")
     files = Text("{count} files")
     counting = Text("counting")
@@ -61,7 +62,7 @@ class Shelf:
             signed = signature(entry)
         except UserError as error:
             return Facts(problems=error.problems)
-        key = (entry.name, entry.format, str(entry.layout), signed)
+        key = (entry.name, entry.format, str(entry.layout), entry.num_samples, signed)
         if key in self.known:
             return self.known[key]
         quick = Facts(num_bytes=sum(size_bytes for _, size_bytes, _ in signed), num_files=len(signed))
@@ -130,8 +131,10 @@ def where(entry: Entry) -> str:
 def item(locale: Locale, entry: Entry, facts: Facts, chosen: bool) -> str:
     """One set as a button."""
     told = " · ".join(html.escape(words) for words in details(locale, entry, facts))
-    excluded = facts.count.excluded if facts.count else 0
-    lost = locale(Say.left_out(count=f"{excluded:,}")) if excluded else ""
+    lost = ""
+    if facts.count and facts.count.excluded:
+        say = Say.left_out if facts.count.exact else Say.about_left_out
+        lost = locale(say(count=f"{facts.count.excluded:,}"))
     reasons = " ".join(locale(_reason(problem)) for problem in facts.problems)
     pending = "" if facts.count or facts.problems else " data-pending"
     return _button(entry.name, chosen, f"<small{pending}>{told}</small>", lost, reasons)

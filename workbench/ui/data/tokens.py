@@ -23,6 +23,7 @@ ASKED = (
 class Say:
     no_model = Text("No model is chosen. Accepted: a model in the bar above. Choose one to see its tokens.")
     row = Text("row {row} of {rows}")
+    about = Text("row {row} of about {rows}")
     counts = Text("{tokens} tokens, {trained} of them learned ({share} %)")
     over = Text("{count} left out")
     by_template = Text("template: {name}")
@@ -90,19 +91,20 @@ def seen(
         yield turning(locale, row, None) + problems(locale, error)
 
 
-def turning(locale: Locale, row: int, rows: int | None) -> str:
-    """The pager, and a box for the number of a row."""
-    told = locale(Say.row(row=f"{row:,}", rows=f"{rows:,}")) if rows else f"{row:,}"
+def turning(locale: Locale, row: int, rows: int | None, exact: bool = True) -> str:
+    """The pager, and a box for the number of a row. ``exact`` False: the rows are estimated, there may be a next one."""
+    words = Say.row if exact else Say.about
+    told = locale(words(row=f"{row:,}", rows=f"{rows:,}")) if rows else f"{row:,}"
     label = html.escape(locale(Say.go_to))
     return (
-        f'<div class="turning">{pager(locale, row - 1, rows, told)}<label class="jump">{label} '
+        f'<div class="turning">{pager(locale, row - 1, rows if exact else None, told)}<label class="jump">{label} '
         f'<input type="number" min="1" value="{row}" data-action="row" aria-label="{label}"></label></div>'
     )
 
 
 def tokens_page(locale: Locale, result: Mapping[str, Any]) -> str:
     """One row with its pager, counts, warnings and tokens: a block for each text that it becomes."""
-    turned = turning(locale, int(result["row"]), int(result["rows"]) or None)
+    turned = turning(locale, int(result["row"]), int(result["rows"]) or None, bool(result.get("exact", True)))
     warned = "".join(
         f'<p class="warning">{html.escape(locale(Message.from_json(one)))}</p>' for one in result.get("warnings", [])
     )

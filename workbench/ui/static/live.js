@@ -2,7 +2,7 @@
 const PAUSE_MS = 1000;
 let asked = null, timer = null, view = null, busy = false;
 let seen = "", tab = 0, scale = "linear", zoom = null;
-let curves = {};
+let curves = {}, epochs = "1";
 const NONE = { steps: [], values: [], smooth: [] };
 
 const node = (tag, classes, text) => {
@@ -65,6 +65,7 @@ function draw() {
   root().append(head, progress(), facts());
   if (view.problems) root().append(problems());
   else if (view.message) root().append(node("p", "message", view.message));
+  if (view.after) root().append(after());
   if (view.health) root().append(node("p", "health " + view.health.level, view.health.text));
   root().append(chart());
   if (view.samples.length) root().append(samples());
@@ -109,6 +110,40 @@ function problems() {
   for (const text of view.problems.texts) box.append(node("p", "", text));
   if (view.problems.detail) box.append(fold("detail", view.words.detail, node("pre", "", view.problems.detail), false));
   return box;
+}
+
+function after() {
+  const box = node("section", "after");
+  if (view.after.longer) box.append(longer(view.after.longer));
+  else box.append(node("p", "", view.after.title), ...view.after.remedies.map(remedy));
+  return box;
+}
+
+function remedy(one) {
+  const row = node("div", "remedy"), words = node("div");
+  words.append(node("strong", "", one.changes.join(", ")), node("p", "", one.told));
+  row.append(words, presses(view.after.press, { action: "again", choice: one.choice }));
+  return row;
+}
+
+function longer(words) {
+  const row = node("div", "remedy"), said = node("label", "", words.before + " "), box = node("input");
+  box.type = "number"; box.min = "1"; box.step = "any"; box.value = epochs;
+  box.addEventListener("input", () => { epochs = box.value; });
+  said.append(box, " " + words.after, node("p", "", words.told));
+  row.append(said, presses(words.press, { action: "longer" }));
+  return row;
+}
+
+function presses(word, asked) {
+  const button = node("button", "", word);
+  button.type = "button";
+  button.addEventListener("click", () => {
+    button.disabled = true;
+    setTimeout(() => { button.disabled = false; }, 5000);
+    trigger("click", { ...asked, run: view.name, epochs });
+  });
+  return button;
 }
 
 function samples() {

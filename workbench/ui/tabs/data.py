@@ -72,7 +72,7 @@ class Parts:
         if done.get("chosen") != chosen["at"]:
             done = {"chosen": chosen["at"]}
             told = str(chosen.get("told") or "")
-            updates = {**self.checking.clear(told), **self.figures.clear(), **self.seeing.clear()}
+            updates = {**self.checking.clear(str(chosen["name"]), told), **self.figures.clear(), **self.seeing.clear()}
             updates[self.head] = self.headline(chosen, language)
         if not done.get(view):
             done = {**done, view: True}

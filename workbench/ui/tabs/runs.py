@@ -10,6 +10,7 @@ from workbench.events import tail
 from workbench.problems import UserError
 from workbench.runs import LAST_BYTES, Run, find_run, list_runs
 from workbench.text import Locale, Text
+from workbench.ui.aftermath import act as go_on
 from workbench.ui.desk import Arrival, Desk, static
 from workbench.view import View
 from workbench.wording import STATES, duration
@@ -31,6 +32,11 @@ class Say:
     resume = Text("Resume")
     delete = Text("Delete")
     sure = Text("Delete {name} with its weights and checkpoints?")
+    longer = Text("Train on")
+    how_long = Text(
+        "For how many epochs more? A new run goes on from the last checkpoint of {name} with its optimiser, or, where none "
+        "was kept, from its weights with a new one."
+    )
     refresh = Text("Refresh")
     more = Text("{count} older runs are not shown; 'python app.py runs list' shows all.")
 
@@ -64,6 +70,8 @@ def _act(desk: Desk) -> Any:
                     run.resume()
                 case "delete":
                     run.delete()
+                case "longer":
+                    go_on(run, {"action": "longer", "epochs": event.epochs})
         except UserError as error:
             raise gr.Error(" ".join(locale(p.message) for p in error.problems), duration=None) from None
         return runs_table(desk, language)
@@ -112,10 +120,17 @@ def _row(run: Run, locale: Locale) -> str:
     actions = [("stop", Say.stop)] if state == "running" else [("delete", Say.delete)]
     if state in ("stopped", "failed", "lost", "waiting"):
         actions.insert(0, ("resume", Say.resume))
-    sure = html.escape(locale(Say.sure(name=run.name)), quote=True)
-    buttons = "".join(
-        f'<button type="button" data-action="{action}" data-run="{html.escape(run.name, quote=True)}" data-sure="{sure}" '
-        f'aria-label="{html.escape(locale(said))} {html.escape(run.name, quote=True)}">{html.escape(locale(said))}</button>'
-        for action, said in actions
-    )
+    if state == "finished" and run.has_adapter():
+        actions.insert(0, ("longer", Say.longer))
+    asked = {"delete": locale(Say.sure(name=run.name)), "longer": locale(Say.how_long(name=run.name))}
+    buttons = "".join(_button(action, run.name, locale(said), asked.get(action, "")) for action, said in actions)
     return f'<tr>{"".join(cells)}<td class="actions">{buttons}</td></tr>'
+
+
+def _button(action: str, name: str, word: str, asked: str) -> str:
+    """A button that does something to the run of that name, after a question if there is one."""
+    name, word, asked = (html.escape(text, quote=True) for text in (name, word, asked))
+    return (
+        f'<button type="button" data-action="{action}" data-run="{name}" data-sure="{asked}" '
+        f'aria-label="{word} {name}">{word}</button>'
+    )

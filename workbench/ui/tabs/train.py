@@ -9,6 +9,7 @@ from workbench.ui.happening import build_happening
 from workbench.ui.needs import build_needs
 from workbench.ui.preview import build_preview
 from workbench.ui.rows import build_rows
+from workbench.ui.telling import bind_telling
 
 
 class Say:
@@ -28,5 +29,6 @@ def build(desk: Desk) -> None:
             build_needs(desk, asking)
             build_preview(desk, asking)
             build_rows(desk)
+            bind_telling(desk, asking)
         with gr.Column(scale=11, min_width=340, elem_id="happening"):
             build_happening(desk, asking)

@@ -1,11 +1,11 @@
-"""``data``: list, show, check, register, rename and remove datasets. Reads sets and their list; knows no run."""
+"""``data``: list, show, check, register, edit, rename and remove datasets. Reads sets and their list; knows no run."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
 from workbench.cli import DONE
 from workbench.cli.commands.data.check import check
-from workbench.cli.commands.data.sets import listed, register_file, remove_set, rename_set, show
+from workbench.cli.commands.data.sets import edit_set, listed, register_file, remove_set, rename_set, show
 from workbench.cli.commands.data.words import Words, read
 from workbench.cli.overview import command_help
 from workbench.cli.screen import Screen
@@ -16,7 +16,7 @@ from workbench.workspace import Workspace
 
 USAGE = (
     "data list | show NAME [--rows N] | check NAME [--fix OUT] [name=value ...] | register FILE [--name N] | "
-    "rename NAME NEW | remove NAME [--delete_file]"
+    "edit NAME [--column OURS=THEIRS] | rename NAME NEW | remove NAME [--delete_file]"
 )
 
 
@@ -35,7 +35,12 @@ class Say:
     )
     do_register = Text(
         "register: copies a file into the data folder and adds it to the list. Format and columns are guessed; "
-        "--formatting F, --column OURS=THEIRS, --tag OURS=THEIRS and --ranking correct the guess."
+        "--formatting F, --column OURS=THEIRS, --tag OURS=THEIRS and --ranking correct the guess. "
+        "--num_samples N takes so many rows of it, drawn by lot."
+    )
+    do_edit = Text(
+        "edit: says anew how a set is read, with the same flags; what no flag names stays. --column OURS= reads no column "
+        "there, --no_ranking and --num_samples all take back what was set."
     )
     do_remove = Text("rename, remove: change the list; the file of rows stays unless --delete_file is given.")
     codes = Text("Exit code of check: 0 without errors, 1 with rows left out or other errors, 2 for wrong input.")
@@ -54,7 +59,8 @@ FLAGS: Mapping[str, tuple[str, ...]] = {
         "dataset_dir", "fix", "overwrite", "cutoff_len", "model_name_or_path", "template", "max_samples",
         "eval_dataset", "findings", *READING,
     ),
-    "register": ("dataset_dir", "name", "overwrite", *READING),
+    "register": ("dataset_dir", "name", "overwrite", "num_samples", *READING),
+    "edit": ("dataset_dir", "num_samples", "no_ranking", *READING),
     "rename": ("dataset_dir",),
     "remove": ("dataset_dir", "delete_file"),
 }  # fmt: skip
@@ -63,6 +69,7 @@ ACTIONS: Mapping[str, Action] = {
     "show": show,
     "check": check,
     "register": register_file,
+    "edit": edit_set,
     "rename": rename_set,
     "remove": remove_set,
 }
@@ -74,7 +81,8 @@ def title() -> Message:
 
 def help(locale: Locale) -> Iterator[str]:
     sentences = (
-        Say.title, Say.names, Say.do_list, Say.do_show, Say.do_check, Say.do_register, Say.do_remove, Say.codes
+        Say.title, Say.names, Say.do_list, Say.do_show, Say.do_check, Say.do_register, Say.do_edit, Say.do_remove,
+        Say.codes,
     )  # fmt: skip
     yield from command_help(locale, USAGE, sentences)
 

@@ -11,9 +11,9 @@ from workbench.cli.commands.data.finding import chosen, describe, say_described
 from workbench.cli.commands.data.words import Words
 from workbench.cli.overview import columns_of
 from workbench.cli.screen import Screen
-from workbench.data.datasets import Entry, read_catalogue
-from workbench.data.registry import register, remove, rename
-from workbench.data.samples import Read, count_set, read_set, told
+from workbench.data.datasets import Entry, chosen_entries, read_catalogue
+from workbench.data.registry import edit, register, remove, rename, seen_columns, usual_name
+from workbench.data.samples import Read, count_set, read_set, settled, told
 from workbench.fields import plain
 from workbench.formats import Shape, Turn
 from workbench.problems import Problem, UserError
@@ -37,6 +37,10 @@ class Say:
     no_file = Text("There is no file '{given}'. Accepted: a file of rows. Mend the path.")
     registered = Text("Registered: {name} ({format}). Train on it with dataset={name}.")
     renamed = Text("{old} is called {new} now.")
+    edited = Text("{name} is read as {format}: {columns}")
+    drawn = Text("{count} of its rows are taken, drawn by lot.")
+    all_taken = Text("All of its rows are taken.")
+    both_ranks = Text("--ranking and --no_ranking are given. Accepted: one of them. Take one out.")
     row = Text("row {row}")
     tools = Text("tools: {names}")
 
@@ -62,11 +66,11 @@ def listed(words: Words, workspace: Workspace, screen: Screen) -> int:
 
 def _row(entry: Entry, folder: Path, locale: Locale) -> list[str]:
     count = count_set(entry, {}, None, get_args(Shape))
-    rows = f"{count.samples + count.excluded:,}"
+    numbers = (f"{count.samples + count.excluded:,}", f"{count.excluded:,}")
     size_bytes = sum(file.stat().st_size for file in entry.files())
     place = entry.source.id if entry.source else entry.place.relative_to(folder).as_posix()
-    shown = rows if count.exact else locale(Say.about(rows=rows))
-    return [entry.name, entry.format, shown, f"{count.excluded:,}", size(size_bytes), place]
+    shown = numbers if count.exact else [locale(Say.about(rows=one)) if one != "0" else one for one in numbers]
+    return [entry.name, entry.format, *shown, size(size_bytes), place]
 
 
 def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -126,21 +130,42 @@ def register_file(words: Words, workspace: Workspace, screen: Screen) -> int:
     file = Path(words.only(1)[0])
     if not file.is_file():
         raise UserError(Say.no_file(given=plain(str(file))), key="dataset")
+    num_samples = words.number("num_samples", 0) or None
     described = describe(file, words)
     say_described(file, described, screen)
     layout, folder = described.layout, words.flag("dataset_dir", "data")
     entry = register(
         workspace,
         file,
-        words.flag("name", file.stem),
+        words.flag("name", usual_name(file.name)),
         described.format,
         described.named,
         layout.tags,
         layout.ranking,
         folder,
         "overwrite" in words.flags,
+        num_samples,
     )
     screen.say(Say.registered(name=entry.name, format=entry.format))
+    return DONE
+
+
+def edit_set(words: Words, workspace: Workspace, screen: Screen) -> int:
+    """Say anew how a set is read; what no flag names stays as it is."""
+    name, folder = words.only(1)[0], words.flag("dataset_dir", "data")
+    if {"ranking", "no_ranking"} <= words.flags.keys():
+        raise UserError(Say.both_ranks(), key="ranking")
+    chosen_entries(read_catalogue(workspace, folder), [name])
+    entry = settled(chosen(workspace, words, name, screen))[0]
+    drawn = words.flag("num_samples", "same")
+    num_samples = entry.num_samples if drawn == "same" else None if drawn == "all" else words.number("num_samples", 0)
+    known, layout = seen_columns(entry.files()[0]), entry.layout
+    columns = {ours: theirs for ours, theirs in layout.columns.items() if not theirs or theirs in known}
+    ranking = layout.ranking and "no_ranking" not in words.flags
+    entry = edit(workspace, name, entry.format, columns, layout.tags, ranking, num_samples, folder)
+    named = ", ".join(f"{ours} = {theirs}" for ours, theirs in columns.items() if theirs) or "-"
+    screen.say(Say.edited(name=name, format=entry.format, columns=named))
+    screen.say(Say.drawn(count=f"{num_samples:,}") if num_samples else Say.all_taken())
     return DONE
 
 

@@ -8,7 +8,7 @@ from workbench.fields import plain
 from workbench.problems import Problem, UserError
 from workbench.text import Text
 
-SWITCHES = frozenset({"ranking", "overwrite", "delete_file"})
+SWITCHES = frozenset({"ranking", "no_ranking", "overwrite", "delete_file"})
 """Flags that have no value."""
 
 
@@ -46,7 +46,7 @@ class Words:
         return int(given)
 
     def pairs(self, name: str) -> Mapping[str, str]:
-        """The values of a flag that was given as OURS=THEIRS, however often."""
+        """The values of a flag that was given as OURS=THEIRS, however often; THEIRS may be nothing."""
         pairs = [value.partition("=") for value in self.flags.get(name, [])]
         wrong = [pair for pair in pairs if not (pair[0] and pair[1])]
         if wrong:

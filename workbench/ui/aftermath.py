@@ -1,0 +1,96 @@
+"""What can be done once a run has ended: start again with what would help, or go on for more epochs. Knows no component."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from workbench.continuing import begin, extension
+from workbench.events import State
+from workbench.problems import Cause, UserError
+from workbench.remedies import Remedy, cause_of, remedies, told_killed
+from workbench.runs import Run
+from workbench.specs import TrainSpec
+from workbench.text import Locale, Message, Text
+from workbench.view import View
+
+
+class Say:
+    helps = Text("What would help, the cheapest first:")
+    none = Text("No change of the settings is known to help. A smaller model would.")
+    again = Text("Apply and start again")
+    becomes = Text("{label}: {before} → {after}")
+    nothing = Text("empty")
+    longer = Text("Train on for")
+    epochs = Text("epochs more")
+    train_on = Text("Train on")
+    changed = Text("What would help has changed since. Choose again.")
+    not_a_number = Text("'{given}' are no epochs. Accepted: a number above 0. Enter, for example, 1.")
+
+
+@dataclass(frozen=True)
+class After:
+    """What is offered below an ended run, as far as it is one of a training."""
+
+    cause: Cause = ""
+    killed: Message | None = None
+    remedies: Sequence[Remedy] = ()
+    longer: Message | None = None
+
+
+def after(run: Run, view: View, state: State) -> After:
+    """What can be done with the run as it has ended."""
+    if state == "finished":
+        try:
+            return After(longer=extension(run, 1).told)
+        except UserError:
+            return After()
+    cause = cause_of(run, view, state)
+    killed = told_killed(run, view) if state == "lost" and cause == "memory" else None
+    return After(cause, killed, remedies(run, cause))
+
+
+def drawn(found: After, locale: Locale) -> dict[str, Any] | None:
+    """The same for the panel, in the visitor's language; None where there is nothing to offer."""
+    if found.longer:
+        words = {"before": locale(Say.longer), "after": locale(Say.epochs), "press": locale(Say.train_on)}
+        return {"longer": {**words, "told": locale(found.longer)}}
+    if found.cause not in ("memory", "disk"):
+        return None
+    lines = [
+        {
+            "choice": named(one),
+            "changes": [_changed(locale, *change) for change in one.differs],
+            "told": " ".join(locale(said) for said in one.told),
+        }
+        for one in found.remedies
+    ]
+    return {"title": locale(Say.helps if lines else Say.none), "remedies": lines, "press": locale(Say.again)}
+
+
+def _changed(locale: Locale, key: str, before: str, value: str) -> str:
+    label = TrainSpec.knobs()[key].label(locale)
+    return locale(Say.becomes(label=label, before=before or Say.nothing(), after=value or Say.nothing()))
+
+
+def named(remedy: Remedy) -> str:
+    """What tells a remedy from the others of its run."""
+    return ", ".join(f"{key}={value}" for key, _, value in remedy.differs)
+
+
+def act(run: Run, asked: Mapping[str, Any]) -> Run:
+    """Do what a button offers; the new run, started. UserError where that can't be."""
+    if asked["action"] == "longer":
+        return begin(run, extension(run, _epochs(str(asked["epochs"]))).spec)
+    view, state = run.view(), run.state()
+    found = remedies(run, cause_of(run, view, state))
+    chosen = next((one for one in found if named(one) == asked["choice"]), None)
+    if chosen is None:
+        raise UserError(Say.changed())
+    return begin(run, chosen.spec)
+
+
+def _epochs(given: str) -> float:
+    try:
+        return float(given)
+    except ValueError:
+        raise UserError(Say.not_a_number(given=given[:40]), key="epochs") from None
