@@ -50,6 +50,18 @@ def test_rows_held_out(val_size: float, rows: int, held: int) -> None:
     assert validation_rows(val_size, rows) == held
 
 
+def test_a_checkpoint_that_has_learned_everything_is_told(workspace: Workspace) -> None:
+    folder = workspace.saves / "tiny/lora/old/checkpoint-8"
+    folder.mkdir(parents=True)
+    for name in ("trainer_state.json", "adapter_config.json", "adapter_model.safetensors"):
+        (folder / name).write_text("{}", "utf-8")
+    given = {"resume_from_checkpoint": "saves/tiny/lora/old/checkpoint-8", "max_steps": 8}
+    (problem,) = plan(workspace, spec(**given)).problems
+    assert problem.key == "resume_from_checkpoint"
+    assert "has learned 8 steps, and this run has 8" in str(problem.message)
+    assert plan(workspace, spec(**{**given, "max_steps": 9})).problems == ()
+
+
 def test_every_so_many_steps() -> None:
     assert [every(None, steps, 8) for steps in (1, 8, 9, 100)] == [1, 1, 2, 13]
     assert every(7, 100, 8) == 7

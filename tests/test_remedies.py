@@ -21,7 +21,7 @@ from workbench.continuing import extension, follower, free_name
 from workbench.events import Event, EventLog, Failed, Finished, Phase, Started, Step
 from workbench.fields import plain
 from workbench.jobs.train.troubles import damage_is_said, disk_full_is_said, idle_card, machine_is_said
-from workbench.plans import smaller_batch
+from workbench.plans import smaller_batch, total_steps
 from workbench.problems import Cause, Problem, UserError
 from workbench.remedies import Remedy, cause_of, keeps_place, remedies
 from workbench.runs import Run, create
@@ -170,6 +170,7 @@ def test_what_the_run_went_on_from_is_kept_while_it_has_nothing_of_its_own(works
     older = ended(workspace, NO_MEMORY)
     given = f"saves/{older.name}/checkpoint-8"
     run = ended(workspace, NO_MEMORY, at=0, output_dir="mine-again", resume_from_checkpoint=given)
+    assert (run.saved_step(), run.first_step(), older.first_step()) == (0, 8, 8)
     first = found(run)[0]
     assert first.spec.saving.resume_from_checkpoint == given
     assert first.spec.saving.output_dir == "saves/tiny/lora/mine-again-2"
@@ -233,6 +234,7 @@ def test_a_worker_that_held_nearly_all_there_is_was_ended_for_it(
     monkeypatch.setattr(module, "ceiling_bytes", lambda: 11 * 10**8)
     offered = after(run, run.view(), "lost")
     assert offered.killed is not None and "1.0 GB of 1.1 GB" in ENGLISH(offered.killed)
+    assert f"press Resume (in a terminal: runs resume {run.name})" in ENGLISH(offered.killed)
     assert offered.remedies
 
 
@@ -283,6 +285,23 @@ def test_a_run_of_so_many_steps_trains_on_by_epochs(workspace: Workspace) -> Non
     longer = extension(run, 1)
     assert (longer.spec.optim.max_steps, longer.spec.optim.num_train_epochs) == (None, 3.5)
     assert "stays what 'constant' has made it" in ENGLISH(longer.told)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "exact", "steps"),
+    [(2.6667, 8 / 3, 11), (2.6667, None, 11), (2.3333, 7 / 3, 10), (2.3333, None, 10), (1.4, 1.4, 7), (0.8, 0.8, 5)],
+    ids=["up", "up rounded", "down", "down rounded", "short last step", "within the first epoch"],
+)
+def test_an_epoch_more_is_as_many_steps_as_an_epoch_has(
+    epoch: float, exact: float | None, steps: int, workspace: Workspace
+) -> None:
+    """Three steps an epoch; where five batches make them, the first two count for two fifths each."""
+    at = steps - 3
+    run = ended(workspace, Step(step=at, total=at, epoch=epoch), Finished({}), at=at, max_steps=at, val_size=0.0)
+    if exact is not None:
+        state = {"max_steps": at, "global_step": at, "epoch": exact}
+        (run.folder / f"checkpoint-{at}" / "trainer_state.json").write_text(json.dumps(state), "utf-8")
+    assert total_steps(extension(run, 1).spec, 3 * 8) == steps
 
 
 @pytest.mark.parametrize(
@@ -359,12 +378,12 @@ def test_a_terminal_says_what_would_help_and_how_to_train_on(
     ended(workspace, Step(step=20, total=20, epoch=5.0), Finished({}), at=20, output_dir="done")
     begun = list[Run]()
     monkeypatch.setattr(Run, "start", lambda run: begun.append(run))
-    code, out, _ = tell("runs", "extend", "done", "--epochs", "1")
+    code, out, _ = tell("runs", "extend", "done", "--epochs", "3")
     assert code == 0 and "It goes on from step 20 with its optimiser" in out
     assert [run.name for run in begun] == ["tiny/lora/done-more"]
     for words, said in (
         (("--epochs",), "Nothing says for how many"),
-        (("--epochs=x",), "--epochs is 'x'"),
+        (("--epochs=x",), "'x' are no epochs"),
         ((), "Nothing"),
     ):
         code, _, err = tell("runs", "extend", "done", *words)

@@ -6,19 +6,28 @@ from typing import Any
 
 import pytest
 
+from workbench import preconditions
 from workbench.estimates.model_facts import ModelFacts
 from workbench.estimates.needs import PARTS, Ground, Setting
 from workbench.estimates.sharing import shared_parts
-from workbench.jobs.train.dealing import Dealt, dealt
-from workbench.jobs.train.ranks import VISIBLE, choose_cards, environment
+from workbench.jobs.train import team
+from workbench.jobs.train.dealing import Dealt, dealing_trainer, dealt
+from workbench.jobs.train.ranks import VISIBLE, Others, choose_cards, environment, together
 from workbench.jobs.train.sharing import deepspeed_settings
 from workbench.plans import rows_a_step, total_steps
 from workbench.preconditions import unmet
+from workbench.problems import UserError
 from workbench.specs import TrainSpec, read_flat
 
 
 def spec_of(**more: Any) -> TrainSpec:
     return read_flat(TrainSpec, more).unwrap()
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever machine the tests run on, it is not Apple's."""
+    monkeypatch.setattr(preconditions, "on_apple", lambda: False)
 
 
 def problems(**more: Any) -> dict[str | None, str]:
@@ -104,6 +113,11 @@ def test_what_goes_together_is_not_refused() -> None:
     ("shown", "given", "left"),
     [
         (None, {}, "0"),
+        ("", {}, ""),
+        ("-1", {}, "-1"),
+        ("", {"num_processes": 2}, ""),
+        (None, {"num_processes": 2}, None),
+        ("GPU-a, GPU-b", {"devices": "1"}, "GPU-b"),
         ("2,5", {}, "2"),
         (None, {"devices": "1, 3"}, "1,3"),
         ("2,5", {"devices": "1"}, "5"),
@@ -112,11 +126,88 @@ def test_what_goes_together_is_not_refused() -> None:
     ],
 )
 def test_cuda_is_shown_the_cards_of_the_run(
-    shown: str | None, given: dict[str, Any], left: str, monkeypatch: pytest.MonkeyPatch
+    shown: str | None, given: dict[str, Any], left: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(VISIBLE, shown or "")
+    show(shown, monkeypatch)
     choose_cards(spec_of(**given).sharing)
-    assert os.environ[VISIBLE] == left
+    assert os.environ.get(VISIBLE) == left
+
+
+def show(shown: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the variable be so until the test ends, whatever is done to it."""
+    monkeypatch.setenv(VISIBLE, shown or "")
+    if shown is None:
+        del os.environ[VISIBLE]
+
+
+@pytest.mark.parametrize(
+    ("shown", "given", "words"),
+    [
+        ("2,3", "5", "Card 5 is chosen, and CUDA_VISIBLE_DEVICES shows 2: '2,3'. Accepted: 0 to 1"),
+        ("2,3", "0, 2", "Card 2 is chosen"),
+        ("", "0", "is empty, which shows none"),
+    ],
+)
+def test_a_card_that_is_not_shown_is_refused(
+    shown: str, given: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    show(shown, monkeypatch)
+    with pytest.raises(UserError) as raised:
+        choose_cards(spec_of(devices=given).sharing)
+    assert words in str(raised.value) and raised.value.problems[0].key == "devices"
+    assert os.environ[VISIBLE] == shown
+
+
+def test_processors_are_shared_before_torch_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    show(None, monkeypatch)
+    monkeypatch.setenv("OMP_NUM_THREADS", "")
+    del os.environ["OMP_NUM_THREADS"]
+    monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    monkeypatch.setattr(team, "open_store", lambda count: pytest.fail(f"{count} {os.environ['OMP_NUM_THREADS']}"))
+    desk: Any = FakeDesk(tmp_path)
+    with pytest.raises(pytest.fail.Exception, match="3 4"), together(spec_of(num_processes=3), desk):
+        pass
+
+
+@pytest.mark.parametrize(("code", "how"), [(0, "ended with code 0"), (1, "ended with code 1"), (-9, "(signal 9)")])
+def test_a_process_that_ends_before_the_first_one_is_noticed(code: int, how: str, tmp_path: Path) -> None:
+    desk: Any = FakeDesk(tmp_path)
+    desk.run.folder = tmp_path
+    (tmp_path / "worker-2.log").write_text("Farewell.\n")
+    others = Others(spec_of(num_processes=2), desk)
+    others._processes = {1: type("Process", (), {"poll": lambda self: None, "returncode": code})()}
+    assert others._fallen() is None
+    others._processes = {1: type("Process", (), {"poll": lambda self: code, "returncode": code})()}
+    fallen = others._fallen()
+    assert fallen is not None and how in str(fallen) and "Farewell." in str(fallen)
+
+
+def test_apple_s_chip_is_for_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preconditions, "on_apple", lambda: True)
+    assert "Accepted: 1" in problems(num_processes=2)["num_processes"]
+    assert "Accepted: 1" in problems(devices="0, 1")["devices"]
+    assert problems() == problems(devices="0") == {}
+
+
+def test_a_mean_counts_as_many_rows_as_it_is_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes with the batches [1, 2] and [6]: what they learn on average is the mean of all three."""
+
+    class Trainer:
+        loss_is_scaled_for_ga: bool | None = False
+        model = type("Model", (), {"training": True})()
+
+        def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, count: Any = None) -> Any:
+            mean = sum(inputs["input_ids"]) / len(inputs["input_ids"])
+            return (mean, "said") if return_outputs else mean
+
+    monkeypatch.setattr(team, "size", lambda: 2)
+    monkeypatch.setattr(team, "summed", lambda numbers: [3])
+    dealing = dealing_trainer(Trainer)
+    hands = [{"input_ids": [1.0, 2.0]}, {"input_ids": [6.0]}]
+    assert sum(dealing().compute_loss(None, hand) for hand in hands) / 2 == pytest.approx(3.0)
+    assert dealing().compute_loss(None, hands[1], return_outputs=True) == (pytest.approx(4.0), "said")
+    for name, value in (("loss_is_scaled_for_ga", None), ("model", type("Model", (), {"training": False})())):
+        assert type("Other", (dealing,), {name: value})().compute_loss(None, hands[1]) == 6.0
 
 
 def test_the_environment_is_that_of_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,8 +228,6 @@ class FakeDesk:
 
 
 def test_deepspeed_is_told_the_stage_and_what_may_rest(tmp_path: Path) -> None:
-    from workbench.problems import UserError
-
     desk: Any = FakeDesk(tmp_path)
     zero = deepspeed_settings(spec_of(num_processes=2, distributed="zero3", offload=True), desk)["zero_optimization"]
     assert zero["stage"] == 3

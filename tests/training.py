@@ -77,7 +77,7 @@ def work(run: Run) -> Done:
     assert isinstance(spec, TrainSpec)
     resuming = run.events.exists()
     log = EventLog(run.events)
-    log.write(Started(1, run.saved_step()))
+    log.write(Started(1, run.first_step()))
     try:
         numbers = train.run(spec, Desk(run, log, resuming))
         log.write(Finished(numbers))

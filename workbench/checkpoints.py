@@ -43,6 +43,15 @@ def step_of(checkpoint: Path | None) -> int:
 
 def planned_steps(checkpoint: Path) -> int:
     """The steps of the run that saved it; 0 where it does not say."""
+    return int(_state(checkpoint, "max_steps"))
+
+
+def learned_epochs(checkpoint: Path) -> float:
+    """How far the run that saved it was then, not rounded; 0 where it does not say."""
+    return _state(checkpoint, "epoch")
+
+
+def _state(checkpoint: Path, name: str) -> float:
     with suppress(OSError, ValueError, KeyError, TypeError):
-        return int(json.loads((checkpoint / STATE).read_text("utf-8"))["max_steps"])
-    return 0
+        return float(json.loads((checkpoint / STATE).read_text("utf-8"))[name])
+    return 0.0

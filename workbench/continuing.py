@@ -5,12 +5,14 @@ goes on from.
 """
 
 import itertools
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
-from workbench.checkpoints import step_of
+from workbench.checkpoints import learned_epochs, step_of
 from workbench.fields import plain
 from workbench.plans import plan
 from workbench.problems import UserError
@@ -23,6 +25,10 @@ AGAIN, MORE = "again", "more"
 ENDING = re.compile(rf"-({AGAIN}|{MORE})(-\d+)?$")
 STEADY = ("constant", "constant_with_warmup", "reduce_lr_on_plateau")
 """Schedules whose rate does not depend on how many steps there are."""
+
+ROUNDED = 5e-5
+FINE = 10**9
+"""Epochs are given to this fraction, rounded down: so that the rest of it is never a step more."""
 
 
 class Say:
@@ -72,9 +78,12 @@ def extension(run: Run, epochs: float) -> Extension:
         raise UserError(Say.streamed(given=run.name, checkpoint=known))
     if checkpoint is None:
         return _from_weights(run, spec, epochs)
-    step = run.view().step
-    learned = spec.optim.num_train_epochs if step.step == step.total and not spec.optim.max_steps else step.epoch
-    all_epochs = round(learned + epochs, 4)
+    step, whole = run.view().step, Fraction(str(spec.optim.num_train_epochs))
+    if step.step != step.total or spec.optim.max_steps:
+        # An epoch told of a step is rounded, and rounded down it would make the steps of an epoch one too many.
+        per_epoch = steps_an_epoch(step_of(checkpoint), learned_epochs(checkpoint) or step.epoch + ROUNDED)
+        whole = Fraction(step.step, per_epoch)
+    all_epochs = math.floor((whole + Fraction(str(epochs))) * FINE) / FINE
     values = {"num_train_epochs": all_epochs, "max_steps": None, "resume_from_checkpoint": _named(run, checkpoint.name)}
     scheduler = spec.optim.lr_scheduler_type
     if scheduler in STEADY:
@@ -82,6 +91,20 @@ def extension(run: Run, epochs: float) -> Extension:
     else:
         told = Say.from_checkpoint(step=step_of(checkpoint), scheduler=scheduler)
     return Extension(follower(run, spec, values, MORE).unwrap(), told)
+
+
+def read_epochs(given: str) -> float:
+    """The number that a person has written; UserError for what is none."""
+    try:
+        return float(given)
+    except ValueError:
+        raise UserError(Say.no_epochs(given=plain(given[:40])), key="epochs") from None
+
+
+def steps_an_epoch(step: int, epoch: float) -> int:
+    """How many steps an epoch has, when it was so far after this step. A last step from fewer batches than the others
+    counts for less of it, so what was learned may be ahead of the steps by less than one."""
+    return max(1, math.ceil(step / epoch - 1e-6)) if epoch else max(1, step)
 
 
 def _from_weights(run: Run, spec: TrainSpec, epochs: float) -> Extension:

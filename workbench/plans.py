@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from workbench import stages
 from workbench.chats import check_template
-from workbench.checkpoints import given_checkpoint
+from workbench.checkpoints import given_checkpoint, step_of
 from workbench.data.datasets import Entry, chosen_entries, read_catalogue
 from workbench.data.hub_datasets import is_fetched
 from workbench.data.samples import Count, count_set, value_notes, value_problems
@@ -64,6 +64,10 @@ class Say:
     )
     nothing_to_share = Text(
         "'Shared as' is {given} and not used: one process has nothing to share. Choose several cards or processes, or ddp."
+    )
+    nothing_to_learn = Text(
+        "The checkpoint has learned {done} steps, and this run has {steps}. Accepted: a run with more steps. Raise 'Epochs' "
+        "or 'Max steps', or choose no checkpoint."
     )
     stream_folder = Text("Streaming keeps no tokens. Accepted: one of 'Streaming' and 'Token folder'. Take one out.")
 
@@ -229,7 +233,7 @@ def plan(workspace: Workspace, spec: TrainSpec) -> Plan:
     problems += fit_problems(workspace, spec.model, spec.tuning, spec.memory)
     problems += unmet(spec)
     problems += spec.stage.problems()
-    _try(problems, lambda: given_checkpoint(workspace, spec.saving.resume_from_checkpoint))
+    checkpoint = _try(problems, lambda: given_checkpoint(workspace, spec.saving.resume_from_checkpoint))
     ready = _try(problems, lambda: has_tokens(workspace, spec))
     counted = _try(problems, lambda: count_rows(workspace, spec)) if ready is False else None
     _try(problems, lambda: check_folder(workspace, spec))
@@ -244,7 +248,10 @@ def plan(workspace: Workspace, spec: TrainSpec) -> Plan:
     if counted.unfetched:
         return Plan((), [*warnings, Say.unfetched(names=", ".join(counted.unfetched))], exact=False)
     train = mixed_rows(spec, [count - (0 if counted.tried else round(held * count / max(1, rows))) for count in counts])
-    steps = total_steps(spec, train)
+    steps, exact = total_steps(spec, train), _is_exact(spec, [*counted.learned, *counted.tried])
+    if exact and step_of(checkpoint) >= steps:
+        said = Say.nothing_to_learn(done=step_of(checkpoint), steps=steps)
+        return Plan([Problem(said, "resume_from_checkpoint")])
     if steps < FEW_STEPS:
         warnings.append(few_steps(spec, train, steps))
     running = next((run.name for run in list_runs(workspace) if run.state() == "running"), None)
@@ -254,15 +261,15 @@ def plan(workspace: Workspace, spec: TrainSpec) -> Plan:
     everything = [*counted.learned, *counted.tried]
     excluded, mended = sum(count.excluded for count in everything), sum(count.mended for count in everything)
     read = excluded + sum(count.samples for count in everything)
-    exact = all(count.exact for count in everything)
+    counted_all = all(count.exact for count in everything)
     if excluded:
         first = next(count.first for count in everything if count.first)
-        say = Say.excluded if exact else Say.about_excluded
+        say = Say.excluded if counted_all else Say.about_excluded
         warnings.append(say(count=f"{excluded:,}", rows=f"{read:,}", reason=first))
     if mended:
-        say = Say.mended if exact else Say.about_mended
+        say = Say.mended if counted_all else Say.about_mended
         warnings.append(say(count=f"{mended:,}", rows=f"{read:,}"))
-    return Plan((), warnings, train, held, excluded, steps, _is_exact(spec, everything))
+    return Plan((), warnings, train, held, excluded, steps, exact)
 
 
 def _ignored(spec: TrainSpec) -> list[Message]:

@@ -3,6 +3,8 @@
 Looks at the spec and at what is installed; loads nothing, and knows no stage and no tuning method by name.
 """
 
+import platform
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 
@@ -53,6 +55,10 @@ class Say:
     more_cards = Text(
         "{processes} processes are asked for, and {cards} cards are chosen. Accepted: at most one process for each. Choose "
         "more cards, or leave the processes empty."
+    )
+    one_chip = Text(
+        "{processes} processes are asked for, and Apple's chip computes for one. Accepted: 1. Leave 'Cards' and 'Processes' "
+        "empty."
     )
     one_batch = Text(
         "{label} is on, and several processes must have batches of one size. Turn it off, or choose one process."
@@ -131,6 +137,8 @@ def _sharing(spec: TrainSpec) -> Iterator[Problem]:
     if section.devices and section.processes > len(section.devices):
         said = Say.more_cards(processes=section.processes, cards=len(section.devices))
         yield Problem(said, "num_processes")
+    if section.processes > 1 and on_apple():
+        yield Problem(Say.one_chip(processes=section.processes), "num_processes" if section.num_processes else "devices")
     if way.startswith("zero") and find_spec("deepspeed") is None:
         yield _not_installed("distributed", way, "deepspeed")
     if section.processes > 1 and spec.optim.auto_find_batch_size:
@@ -144,6 +152,11 @@ def _sharing(spec: TrainSpec) -> Iterator[Problem]:
         yield Problem(Say.not_shared(stage=stage, given=way, known=", ".join(spec.stage.SHARED)), "distributed")
     if way in ("fsdp2", "zero2", "zero3"):
         yield from _divided(spec, way)
+
+
+def on_apple() -> bool:
+    """Whether torch takes Apple's chip here, for which it has no way to share."""
+    return sys.platform == "darwin" and platform.machine() == "arm64"
 
 
 def _divided(spec: TrainSpec, way: str) -> Iterator[Problem]:

@@ -41,10 +41,12 @@ KEEPING = {
 class Say:
     killed = Text(
         "The worker was ended from outside, most likely by the system, since memory ended: {held} of {room} were in use at "
-        "its last step. What was saved before is whole."
+        "its last step. What was saved before is whole. Make room and press Resume (in a terminal: runs resume {name}), or "
+        "begin again with smaller settings."
     )
     killed_early = Text(
-        "The worker was ended from outside, most likely by the system, since memory ended. What was saved before is whole."
+        "The worker was ended from outside, most likely by the system, since memory ended. What was saved before is whole. Make "
+        "room and press Resume (in a terminal: runs resume {name}), or begin again with smaller settings."
     )
     one_kept = Text("Only the newest checkpoint is kept, instead of {count}.")
     one_kept_of_all = Text("Only the newest checkpoint is kept, instead of all.")
@@ -91,8 +93,8 @@ def _was_killed(run: Run, view: View) -> bool:
 def told_killed(run: Run, view: View) -> Message:
     """The same in words."""
     if not view.step.memory_bytes or ground(run.workspace).device == "cuda":
-        return Say.killed_early()
-    return Say.killed(held=size(view.step.memory_bytes), room=size(ceiling_bytes()))
+        return Say.killed_early(name=run.name)
+    return Say.killed(name=run.name, held=size(view.step.memory_bytes), room=size(ceiling_bytes()))
 
 
 def remedies(run: Run, cause: Cause) -> list[Remedy]:

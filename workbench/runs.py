@@ -21,6 +21,7 @@ from pathlib import Path
 import psutil
 
 from workbench import locks
+from workbench.checkpoints import given_checkpoint, step_of
 from workbench.events import EventLog, State, Stopped, last_kind, last_line, tail
 from workbench.fields import plain
 from workbench.models import is_adapter, is_whole_run, newest_checkpoint
@@ -135,6 +136,16 @@ class Run:
         """The step of the newest whole checkpoint, 0 when there is none."""
         newest = self.checkpoint()
         return int(newest.name.removeprefix("checkpoint-")) if newest else 0
+
+    def first_step(self) -> int:
+        """The step that a worker goes on from: of the run's own newest checkpoint, else of the one that its spec names."""
+        if own := self.saved_step():
+            return own
+        with suppress(UserError):
+            spec = self.read_spec().spec
+            if isinstance(spec, TrainSpec):
+                return step_of(given_checkpoint(self.workspace, spec.saving.resume_from_checkpoint))
+        return 0
 
     def has_adapter(self) -> bool:
         """Whether something can be loaded from it: final weights or a checkpoint."""

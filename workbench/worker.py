@@ -44,9 +44,8 @@ def main(root: Path, name: str) -> int:
     if last_kind(run.events) == "finished":
         print(f"{run.name} has finished: there is nothing left to do")
         return 3
-    step = run.saved_step()
-    desk = Desk(run, EventLog(run.events), resuming=step > 0 or last_line(run.events)[1] > 0)
-    desk.say(Started(os.getpid(), step, kills=kills()))
+    desk = Desk(run, EventLog(run.events), resuming=run.saved_step() > 0 or last_line(run.events)[1] > 0)
+    desk.say(Started(os.getpid(), run.first_step(), kills=kills()))
     # A machine that shuts down asks first: save what there is.
     signal.signal(signal.SIGTERM, lambda *_: run.stop_file.touch())
     threading.Thread(target=_watch, args=(lock, desk), daemon=True).start()

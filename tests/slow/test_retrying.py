@@ -13,7 +13,7 @@ from tests.conftest import lay_workspace
 from tests.training import Done, lay_rows, spec_of, trained, work
 from workbench.continuing import extension
 from workbench.events import Eval, Note, Started, Step
-from workbench.jobs.train.steering import take_rates
+from workbench.jobs.train.steering import group_settings, take_settings
 from workbench.problems import UserError
 from workbench.runs import Run, create
 from workbench.workspace import Workspace, source_folder
@@ -68,7 +68,8 @@ def test_smaller_batches_learn_what_the_whole_ones_would_have(home: Workspace, m
     lives = [event for event in found.events if isinstance(event, Started)]
     assert [event.resumed_step for event in lives] == [0, 0, 0]
     said = [words for words in told(found) if words.startswith("Memory ended")]
-    assert ["batches of 4 rows" in said[0], "batches of 2 and an accumulation of 2: each step learns from 4" in said[0]]
+    assert "batches of 4 rows" in said[0]
+    assert "batches of 2 and an accumulation of 2: each step learns from 4" in said[0]
     assert "batches of 1 and an accumulation of 4: each step learns from 4 rows as before" in said[1]
     assert found.run.read_spec().unwrap().flat()["per_device_train_batch_size"] == 4
     view = found.run.view()
@@ -141,11 +142,59 @@ def test_the_optimiser_takes_the_rate_of_its_place() -> None:
             optimizer.step()
             scheduler.step()
     optimizer, scheduler = made(12)
+    asked = group_settings(optimizer)
     optimizer.load_state_dict(short[0].state_dict())
     scheduler.load_state_dict(short[1].state_dict())
     assert optimizer.param_groups[0]["lr"] == 0
-    take_rates(optimizer, scheduler)
+    assert take_settings(optimizer, scheduler, asked)
     assert optimizer.param_groups[0]["lr"] == long[0].param_groups[0]["lr"] == pytest.approx(0.125)
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["plain", "wrapped"])
+@pytest.mark.parametrize("kind", ["linear", "reduce_lr_on_plateau"])
+def test_the_run_s_own_settings_hold_and_the_moments_stay(kind: str, wrapped: bool) -> None:
+    import torch
+    from accelerate.scheduler import AcceleratedScheduler
+    from transformers import get_scheduler
+
+    def made(rate: float, beta: float, decay: float) -> tuple[Any, Any]:
+        weight = torch.nn.Parameter(torch.ones(1))
+        optimizer = torch.optim.AdamW([weight], lr=rate, betas=(beta, 0.99), eps=1e-7, weight_decay=decay)
+        return optimizer, group_settings(optimizer)
+
+    (old, _), (new, asked) = made(0.1, 0.9, 0.0), made(0.4, 0.8, 0.3)
+    schedules = [get_scheduler(kind, one, num_warmup_steps=0, num_training_steps=8) for one in (old, new)]
+    for _ in range(4):
+        old.param_groups[0]["params"][0].grad = torch.ones(1)
+        old.step()
+        schedules[0].step(*([1.0] if kind == "reduce_lr_on_plateau" else []))
+    if kind == "reduce_lr_on_plateau":
+        old.param_groups[0]["lr"] = 0.05
+    new.load_state_dict(old.state_dict())
+    schedules[1].load_state_dict(schedules[0].state_dict())
+    given = AcceleratedScheduler(schedules[1], []) if wrapped else schedules[1]
+    assert take_settings(new, given, asked)
+    (group,), (state,) = new.param_groups, new.state.values()
+    assert (group["lr"], group["initial_lr"]) == (pytest.approx(0.2), 0.4)
+    assert (group["weight_decay"], group["betas"], group["eps"]) == (0.3, (0.8, 0.99), 1e-7)
+    assert state["step"] == 4 and state["exp_avg"].item() == pytest.approx(1 - 0.9**4)
+    if kind == "linear":
+        new.step()
+        schedules[1].step()
+        assert group["lr"] == pytest.approx(0.4 * 3 / 8)
+    assert not take_settings(new, given, [])
+
+
+def test_a_run_that_goes_on_learns_at_its_own_rate_and_says_where_it_began(home: Workspace, memory: Limit) -> None:
+    first = trained(home, "slowly", **{**FAR, "learning_rate": 1e-3, "lr_scheduler_type": "constant"})
+    values = {**FAR, **WIDE, "num_train_epochs": 3.0, "learning_rate": 4e-3, "lr_scheduler_type": "constant"}
+    memory(2, after=0)
+    values |= {"auto_find_batch_size": True, "resume_from_checkpoint": f"saves/{first.run.name}"}
+    spec = spec_of(**values, output_dir="faster")
+    more = work(create(home, spec))
+    assert [step[4] for step in more.steps()] == [4e-3] * 4
+    assert [event.resumed_step for event in more.events if isinstance(event, Started)] == [8, 8]
+    assert any("The run goes on from step 8 with batches of 2" in words for words in told(more))
 
 
 def test_without_a_checkpoint_a_new_optimiser_begins_where_the_weights_are(home: Workspace) -> None:

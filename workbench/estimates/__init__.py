@@ -47,6 +47,10 @@ LEAST_LENGTH, LEAST_RANK = 128, 4
 
 class Say:
     batch = Text("Batch size {batch} with accumulation {accumulation}: about {share} % slower, the result stays the same.")
+    batch_compared = Text(
+        "Batch size {batch} with accumulation {accumulation}: about {share} % slower. The loss of this stage compares the rows "
+        "of a batch, so the result differs a little."
+    )
     checkpointing = Text("Gradient checkpointing: about 30 % slower, the result stays the same.")
     quantised = Text("Frozen weights in 4 bits (QLoRA): slower, and a little less exact.")
     optimiser = Text("Optimiser {optimiser}: its memory becomes a quarter, and learning is nearly the same.")
@@ -219,7 +223,8 @@ def _smaller_batch(workspace: Workspace, spec: TrainSpec) -> Options:
     while smaller := smaller_batch(rows, times):
         (rows, times), slower = smaller, slower + 10
         values = {"per_device_train_batch_size": rows, "gradient_accumulation_steps": times}
-        yield values, Say.batch(batch=rows, accumulation=times, share=slower)
+        say = Say.batch_compared if spec.stage.COMPARES else Say.batch
+        yield values, say(batch=rows, accumulation=times, share=slower)
 
 
 def _checkpointing(workspace: Workspace, spec: TrainSpec) -> Options:

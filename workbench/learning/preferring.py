@@ -75,7 +75,9 @@ def mark_trainer(
             with torch.no_grad(), self.accelerator.autocast():
                 far = _sums(model, other) - _sums(self.ref_model, other)
                 reference = _sums(self.ref_model, batch)
-            level = self.accelerator.gather(far.mean().reshape(1)).mean().clamp(min=0)
+            held = torch.stack([far.sum(), torch.full_like(far.sum(), len(far))])
+            total, rows = self.accelerator.gather(held.unsqueeze(0)).sum(0)
+            level = (total / rows).clamp(min=0)
             tokens, good = log_probs(model, batch), batch["good"]
             ratios = tokens.sum(1) - reference
             loss = kto_losses(beta, ratios, good, level, weights).mean()

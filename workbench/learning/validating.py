@@ -1,4 +1,4 @@
-"""The loss of the rows held out, the same whatever the batches they are tried in. Knows no stage and no run."""
+"""The loss of the rows held out, the same whatever the batches and processes they are tried in. Knows no stage and no run."""
 
 from typing import Any
 
@@ -13,21 +13,31 @@ class ByToken:
     """
 
     accelerator: Any
+    args: Any
     _sum: Any = 0.0
     _tokens: Any = 0
+    _rows: int = 0
+    """Rows that the other processes and this one are still to try."""
 
     def prediction_step(self, model: Any, inputs: dict[str, Any], *rest: Any, **named: Any) -> Any:
-        """One batch, whose loss counts as often as it has tokens in all processes together."""
-        tokens = self.accelerator.reduce((inputs["labels"][:, 1:] != UNTRAINED).sum())
-        loss, *others = super().prediction_step(model, inputs, *rest, **named)  # type: ignore[misc]
+        """One batch, whose loss counts as often as it has tokens; rows that only fill it up count for nothing.
+
+        Accelerate gives the processes whole batches in turns, and fills up the last ones with the first rows again.
+        """
+        labels = inputs["labels"].clone()
+        labels[max(0, self._rows - self.accelerator.process_index * self.args.per_device_eval_batch_size) :] = UNTRAINED
+        self._rows -= self.accelerator.num_processes * self.args.per_device_eval_batch_size
+        tokens = (labels[:, 1:] != UNTRAINED).sum()
+        loss, *others = super().prediction_step(model, {**inputs, "labels": labels}, *rest, **named)  # type: ignore[misc]
         self._sum, self._tokens = self._sum + loss * tokens, self._tokens + tokens
         return loss, *others
 
-    def evaluation_loop(self, *rest: Any, metric_key_prefix: str = "eval", **named: Any) -> Any:
+    def evaluation_loop(self, dataloader: Any, *rest: Any, metric_key_prefix: str = "eval", **named: Any) -> Any:
         """As the trainer does it, with the exact loss among its figures."""
-        self._sum, self._tokens = 0.0, 0
-        output = super().evaluation_loop(*rest, metric_key_prefix=metric_key_prefix, **named)  # type: ignore[misc]
-        if f"{metric_key_prefix}_loss" in output.metrics and self._tokens:
-            mean = self.accelerator.reduce(self._sum, "mean") / self._tokens
-            output.metrics[f"{metric_key_prefix}_loss"] = mean.item()
+        self._sum, self._tokens, self._rows = 0.0, 0, len(dataloader.dataset)
+        named["metric_key_prefix"] = metric_key_prefix
+        output = super().evaluation_loop(dataloader, *rest, **named)  # type: ignore[misc]
+        tokens = self.accelerator.reduce(self._tokens)
+        if f"{metric_key_prefix}_loss" in output.metrics and tokens:
+            output.metrics[f"{metric_key_prefix}_loss"] = (self.accelerator.reduce(self._sum) / tokens).item()
         return output

@@ -34,6 +34,8 @@ class Spec(PreferenceSpec):
         "kl": Say.level,
     }
 
+    COMPARES: ClassVar[bool] = True
+
     stage: Literal["kto"] = "kto"
     kto_chosen_weight: Annotated[float, Field(ge=0, le=1000), Ui("Weight of good answers")] = 1.0
     """How much good answers count. With fewer good ones than bad raise it until weight x number are alike."""

@@ -43,9 +43,24 @@ def columns(spec: Spec, encoded: Sequence[Encoded]) -> Mapping[str, Sequence[int
 
 def trainer(spec: Spec, parts: Parts) -> Any:
     """TRL's RewardTrainer: -log s(score of the better - score of the worse), arXiv 2203.02155, eq. 1."""
+    from torch.nn.functional import logsigmoid
     from trl import RewardConfig, RewardTrainer
 
-    trainer_class = type("SavingRewardTrainer", (parts.saving, RewardTrainer), {})
+    from workbench.learning.figures import MeasuringTrainer
+
+    class PairScoreTrainer(MeasuringTrainer, RewardTrainer):
+        """With figures that don't need as many rows in each process."""
+
+        def compute_loss(
+            self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+        ) -> Any:
+            outputs = model(**inputs, use_cache=False)
+            chosen, rejected = outputs.logits.squeeze(-1).chunk(2)
+            self.measure(accuracy=chosen > rejected, margin=chosen - rejected, mean_reward=outputs.logits)
+            loss = -logsigmoid(chosen - rejected).mean()
+            return (loss, outputs) if return_outputs else loss
+
+    trainer_class = type("SavingRewardTrainer", (parts.saving, PairScoreTrainer), {})
     given = parts.given()
     return trainer_class(
         **{**given, "args": RewardConfig(**given["args"], max_length=None, remove_unused_columns=False)}

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from workbench.continuing import begin, extension
+from workbench.continuing import begin, extension, read_epochs
 from workbench.events import State
 from workbench.problems import Cause, UserError
 from workbench.remedies import Remedy, cause_of, remedies, told_killed
@@ -24,7 +24,6 @@ class Say:
     epochs = Text("epochs more")
     train_on = Text("Train on")
     changed = Text("What would help has changed since. Choose again.")
-    not_a_number = Text("'{given}' are no epochs. Accepted: a number above 0. Enter, for example, 1.")
 
 
 @dataclass(frozen=True)
@@ -80,17 +79,10 @@ def named(remedy: Remedy) -> str:
 def act(run: Run, asked: Mapping[str, Any]) -> Run:
     """Do what a button offers; the new run, started. UserError where that can't be."""
     if asked["action"] == "longer":
-        return begin(run, extension(run, _epochs(str(asked["epochs"]))).spec)
+        return begin(run, extension(run, read_epochs(str(asked["epochs"]))).spec)
     view, state = run.view(), run.state()
     found = remedies(run, cause_of(run, view, state))
     chosen = next((one for one in found if named(one) == asked["choice"]), None)
     if chosen is None:
         raise UserError(Say.changed())
     return begin(run, chosen.spec)
-
-
-def _epochs(given: str) -> float:
-    try:
-        return float(given)
-    except ValueError:
-        raise UserError(Say.not_a_number(given=given[:40]), key="epochs") from None

@@ -121,7 +121,8 @@ class Live:
             if watched.metrics is None:
                 watched.metrics = _metrics(watched.run)
             told = picture(watched.run, watched.view, state, stopping, locale, points, watched.metrics)
-            return {"seen": seen, **told, **_ended(watched, state, locale)}
+        # Outside the turn: reading the sets of one ended run does not keep the other windows waiting.
+        return {"seen": seen, **told, **_ended(watched, state, locale)}
 
     def _watch(self, name: str, run: Run) -> _Watched:
         """The run's View brought up to date; a file that became shorter belongs to a new run of that name."""

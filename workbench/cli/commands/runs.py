@@ -13,7 +13,7 @@ from workbench.cli.interrupts import counted
 from workbench.cli.overview import command_help
 from workbench.cli.report import rows_of_list, run_report
 from workbench.cli.screen import Screen
-from workbench.continuing import begin, extension
+from workbench.continuing import begin, extension, read_epochs
 from workbench.events import tail
 from workbench.fields import plain
 from workbench.problems import Problem, UserError
@@ -58,7 +58,6 @@ class Say:
     ask = Text("Delete {folder} with all that is in it? [y/N] ")
     deleted = Text("Deleted: {folder}")
     no_epochs = Text("Nothing says for how many epochs. Accepted: --epochs and a number above 0. Write, for example, --epochs 1.")
-    bad_epochs = Text("--epochs is '{given}'. Accepted: a number above 0. Enter, for example, 1.")
     extended = Text("{name} goes on from {old}. 'runs show {name}' says how far it is.")
     kept = Text("Not deleted: {folder}. Answer y, or give --yes.")
 
@@ -186,10 +185,7 @@ def _epochs(words: Sequence[str]) -> tuple[float, Sequence[str]]:
     at = joined.index("--epochs") if "--epochs" in joined else len(joined)
     if at + 1 >= len(joined):
         raise UserError(Say.no_epochs())
-    try:
-        return float(joined[at + 1]), [*joined[:at], *joined[at + 2 :]]
-    except ValueError:
-        raise UserError(Say.bad_epochs(given=plain(joined[at + 1]))) from None
+    return read_epochs(joined[at + 1]), [*joined[:at], *joined[at + 2 :]]
 
 
 def _extend(run: Run, epochs: float, screen: Screen, watch: bool) -> int:

@@ -10,6 +10,7 @@ from workbench.chats import stop_tokens, use_template
 from workbench.chats.encoding import Encoder, chat_options
 from workbench.checkpoints import given_checkpoint, planned_steps, step_of
 from workbench.jobs import Desk, StopAsked
+from workbench.jobs.train import team
 from workbench.jobs.train.arguments import attention, eval_every, is_mixed, run_steps, training_arguments
 from workbench.jobs.train.dealing import dealing_trainer, tell_twice
 from workbench.jobs.train.figure import draw_loss
@@ -158,7 +159,7 @@ def _learn(spec: TrainSpec, desk: Desk, trainer: Any, teller: Teller, checkpoint
         trainer.take_best()
         write_final_weights(desk, trainer, spec.model.model_name_or_path)
         view = desk.run.view()
-        if spec.saving.plot_loss:
+        if spec.saving.plot_loss and team.rank() == 0:
             draw_loss(view, desk.run.folder / "training_loss.png", desk.run.name)
         return teller.figures(view)
 

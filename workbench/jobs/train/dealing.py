@@ -28,6 +28,16 @@ def dealing_trainer(saving: type[Any]) -> type[Any]:
     from torch.utils.data import IterableDataset
 
     class DealingTrainer(saving):
+        def compute_loss(
+            self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+        ) -> Any:
+            found = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            # Such a loss is a mean over rows, and of the processes' gradients the mean is taken as if all had as many.
+            if self.loss_is_scaled_for_ga is not False or not self.model.training:
+                return found
+            share = weight_of(len(inputs["input_ids"]))
+            return (found[0] * share, found[1]) if return_outputs else found * share
+
         def get_train_dataloader(self) -> Any:
             loader = super().get_train_dataloader()
             if not isinstance(loader.dataset, IterableDataset):
@@ -38,6 +48,11 @@ def dealing_trainer(saving: type[Any]) -> type[Any]:
             return loader
 
     return DealingTrainer
+
+
+def weight_of(rows: int) -> float:
+    """What a mean over so many rows counts among the processes: 1 where all have as many."""
+    return rows * team.size() / team.summed([rows])[0]
 
 
 class Dealt:

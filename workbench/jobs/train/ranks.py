@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,17 +47,36 @@ class Say:
     killed = Text("was killed (signal {number}), as a system does when memory ends")
     ended = Text("ended with code {code}")
     nothing = Text("none.")
+    not_shown = Text(
+        "Card {given} is chosen, and CUDA_VISIBLE_DEVICES shows {count}: '{shown}'. Accepted: 0 to {last}, counted among "
+        "those that are shown. Choose another, or change that variable."
+    )
+    none_shown = Text(
+        "Card {given} is chosen, and CUDA_VISIBLE_DEVICES is empty, which shows none. Accepted: no card. Leave 'Cards' "
+        "empty, or take that variable away."
+    )
     shares = Text("{processes} processes learn together: each step sees {batch} rows.")
 
 
 def choose_cards(section: SharingSection) -> None:
     """Show the cards that the run is for to CUDA, which looks once: so before anything asks it."""
-    shown = [one for one in os.environ.get(VISIBLE, "").split(",") if one]
+    given = os.environ.get(VISIBLE)
+    shown = None if given is None else [one.strip() for one in given.split(",") if one.strip()]
     if section.devices:
-        chosen = [shown[int(one)] if shown and int(one) < len(shown) else one for one in section.devices]
+        chosen = section.devices if shown is None else [_shown(one, shown) for one in section.devices]
         os.environ[VISIBLE] = ",".join(chosen[: section.processes])
     elif section.processes == 1:  # with several in sight transformers would split each batch among them
-        os.environ[VISIBLE] = shown[0] if shown else "0"
+        os.environ[VISIBLE] = ",".join(["0"] if shown is None else shown[:1])
+
+
+def _shown(card: str, shown: Sequence[str]) -> str:
+    """The card of this number among those that are shown; UserError where there is none."""
+    if card.isdecimal() and int(card) < len(shown):
+        return shown[int(card)]
+    if not shown:
+        raise UserError(Say.none_shown(given=card), key="devices")
+    said = Say.not_shown(given=card, count=len(shown), shown=",".join(shown), last=len(shown) - 1)
+    raise UserError(said, key="devices")
 
 
 @dataclass
@@ -83,6 +102,8 @@ def together(spec: TrainSpec, desk: Desk) -> Iterator[Callable[[], None]]:
         team.leave()
         return
     choose_cards(section)
+    if section.processes > 1:  # torch reads it once, when it is loaded
+        os.environ.setdefault("OMP_NUM_THREADS", _threads(section.processes))
     if section.devices:
         team.check_cards(section.processes)
     if section.processes == 1:
@@ -151,6 +172,7 @@ class Others:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                creationflags=0x08000000 if sys.platform == "win32" else 0,  # CREATE_NO_WINDOW
                 env={**os.environ, **environment(place, self._section.processes, self._store.port)},
             )
 
@@ -168,11 +190,11 @@ class Others:
                 os._exit(1)
 
     def _fallen(self, patience_s: float = 0.0) -> UserError | None:
-        """What the first fallen process said last; None when none has fallen within the patience."""
+        """What the first process that has ended said last, since none may end before the first one; None when all live."""
         deadline = time.monotonic() + patience_s
         while True:
             for place, process in self._processes.items():
-                if process.poll():
+                if process.poll() is not None:
                     return self._told(place, process.returncode)
             if time.monotonic() >= deadline:
                 return None
@@ -194,10 +216,9 @@ def log_of(run: Run, place: int) -> Path:
 
 def environment(place: int, count: int, port: int) -> dict[str, str]:
     """What torchrun would set; libraries read it. The processors are shared evenly unless the person says otherwise."""
-    threads = str(max(1, (os.cpu_count() or 1) // count))
     given = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "GLOO_SOCKET_IFNAME") if name in os.environ}
     return {
-        "OMP_NUM_THREADS": threads,
+        "OMP_NUM_THREADS": _threads(count),
         **({"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}),
         **given,
         "RANK": str(place),
@@ -207,6 +228,11 @@ def environment(place: int, count: int, port: int) -> dict[str, str]:
         "MASTER_ADDR": team.HOST,
         "MASTER_PORT": str(port),
     }
+
+
+def _threads(count: int) -> str:
+    """How many of the machine's processors each of the processes gets."""
+    return str(max(1, (os.cpu_count() or 1) // count))
 
 
 def _found_store(port: int) -> Any:

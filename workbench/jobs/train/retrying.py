@@ -26,6 +26,11 @@ class Say:
         "Memory ended with batches of {before} rows. The run goes on from step {step} with batches of {rows} and an "
         "accumulation of {times}: each step learns from {all} rows as before, so the result stays the same."
     )
+    smaller_compared = Text(
+        "Memory ended with batches of {before} rows. The run goes on from step {step} with batches of {rows} and an "
+        "accumulation of {times}: each step learns from {all} rows as before. The loss of this stage compares the rows of a "
+        "batch, so the result differs a little."
+    )
     one_row = Text("Memory ended with batches of one row, so they can't be made smaller.")
 
 
@@ -69,11 +74,12 @@ def _is_one_of_several() -> bool:
 
 def _begin_again(spec: TrainSpec, desk: Desk, rows: int, times: int) -> TrainSpec:
     """The spec with other batches; a reader of the run hears where it goes on."""
-    before, step = spec.optim.per_device_train_batch_size, desk.run.saved_step()
+    before, step = spec.optim.per_device_train_batch_size, desk.run.first_step()
     remove_unfinished(desk.run.folder)
     desk.say(Started(os.getpid(), step, kills=kills()))
     desk.phase("model")
-    desk.note(Say.smaller(before=before, rows=rows, times=times, all=rows * times, step=step), "warning")
+    say = Say.smaller_compared if spec.stage.COMPARES else Say.smaller
+    desk.note(say(before=before, rows=rows, times=times, all=rows * times, step=step), "warning")
     changed = {
         "per_device_train_batch_size": rows,
         "gradient_accumulation_steps": times,

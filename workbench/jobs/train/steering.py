@@ -17,11 +17,18 @@ from workbench.tuning import apply_rates, hold_trained
 BATCHES_SORTED = 50
 """Rows are sorted among so many batches: enough for little padding, few enough that chance still mixes them."""
 
+SETTINGS = ("initial_lr", "weight_decay", "betas", "eps")
+"""What an optimiser holds of the spec, beside the rate of the moment."""
+
 
 class Say:
     best = Text("The weights of step {step} are taken: there {metric} was best, {value}.")
     early = Text("Stopped early: {count} validations have brought no better {metric} than the {value} of step {step}.")
     own_order = Text("Rows are not ordered by length: the stage has an order of its own.")
+    foreign_rates = Text(
+        "Learning rate and optimiser settings are those of the checkpoint: DeepSpeed holds them in its own way here. To "
+        "change them, begin a new run from the trained weights."
+    )
     no_metric = Text("'Best by' is '{given}', which the validation does not tell. Accepted: one of {known}.")
 
 
@@ -31,6 +38,7 @@ def steered_trainer(spec: TrainSpec, desk: Desk, saving: type[Any]) -> type[Any]
 
     class SteeredTrainer(saving):
         optimizer: Any
+        asked: Sequence[Mapping[str, Any]] = ()
 
         def create_optimizer(self, model: Any = None) -> Any:
             if self.optimizer is None:
@@ -38,12 +46,13 @@ def steered_trainer(spec: TrainSpec, desk: Desk, saving: type[Any]) -> type[Any]
                 self.optimizer = own_optimizer(spec.optim, target, self.get_decay_parameter_names(target))
             super().create_optimizer(model)
             apply_rates(self.optimizer, self.model, spec.tuning.rates(self.model, self.args.learning_rate))
+            self.asked = group_settings(self.optimizer)
             return self.optimizer
 
         def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
             super()._load_optimizer_and_scheduler(checkpoint)
-            if checkpoint is not None:
-                take_rates(self.optimizer, self.lr_scheduler)
+            if checkpoint is not None and not take_settings(self.optimizer, self.lr_scheduler, self.asked):
+                desk.note(Say.foreign_rates(), "warning")
 
         def _load_from_checkpoint(self, *given: Any, **named: Any) -> None:
             super()._load_from_checkpoint(*given, **named)
@@ -79,16 +88,36 @@ def steered_trainer(spec: TrainSpec, desk: Desk, saving: type[Any]) -> type[Any]
     return SteeredTrainer
 
 
-def take_rates(optimizer: Any, scheduler: Any) -> None:
-    """Give the optimiser the rates of the schedule at its place: those it was saved with belong to another schedule where
-    the run has more steps now."""
-    from torch.optim.lr_scheduler import LambdaLR
+def group_settings(optimizer: Any) -> list[dict[str, Any]]:
+    """What the spec says of each group of weights, to be asked before there is a schedule."""
+    for group in optimizer.param_groups:
+        group.setdefault("initial_lr", group["lr"])
+    return [{name: group[name] for name in SETTINGS if name in group} for group in optimizer.param_groups]
 
-    if isinstance(scheduler, LambdaLR):
-        pairs = zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
-        scheduler._last_lr = [base * share(scheduler.last_epoch) for base, share in pairs]
-        for group, rate in zip(optimizer.param_groups, scheduler._last_lr, strict=True):
-            group["lr"] = rate
+
+def take_settings(optimizer: Any, scheduler: Any, asked: Sequence[Mapping[str, Any]]) -> bool:
+    """After a checkpoint was read, give the optimiser the run's own settings again, and the rates of its own schedule at
+    its place: what was saved may be of a run with others, or with fewer steps. False where that can't be."""
+    from accelerate.scheduler import AcceleratedScheduler
+    from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+
+    inner = scheduler.scheduler if isinstance(scheduler, AcceleratedScheduler) else scheduler
+    groups = optimizer.param_groups
+    if not isinstance(inner, LambdaLR | ReduceLROnPlateau) or len(groups) != len(asked):
+        return False
+    saved = [group.get("initial_lr", own["initial_lr"]) for group, own in zip(groups, asked, strict=True)]
+    for group, own in zip(groups, asked, strict=True):
+        group.update(own)
+    rates = [own["initial_lr"] for own in asked]
+    if isinstance(inner, LambdaLR):
+        inner.base_lrs = rates
+        now = [base * share(inner.last_epoch) for base, share in zip(rates, inner.lr_lambdas, strict=True)]
+    else:  # as much lower as it has become by then
+        now = [group["lr"] * (new / old) for group, new, old in zip(groups, rates, saved, strict=True)]
+    inner._last_lr = now
+    for group, rate in zip(groups, now, strict=True):
+        group["lr"] = rate
+    return True
 
 
 def own_history(desk: Desk, checkpoint: Path | None) -> list[Any]:

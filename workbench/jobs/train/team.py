@@ -37,7 +37,7 @@ def size() -> int:
 
 def meet() -> None:
     """Wait until all processes are here."""
-    agreed(True)
+    summed([1])  # nobody has the sum before all have said theirs
 
 
 def agreed(said: bool) -> bool:
