@@ -169,7 +169,8 @@ def test_who_has_gone_is_not_answered_further(engine: Engine) -> None:
     long = Chat([{"role": "user", "content": "word " * 20}])
     _, last = text_of(engine.stream(BASE, long, Sampling(max_tokens=400, temperature=0), gone))
     assert last.finish == "cancelled"
-    assert last.answer_tokens <= 4
+    tokens_a_step = 4 if type(engine).__name__ == "LlamaCpp" else 1  # there a step is a whole character, of up to four bytes
+    assert last.answer_tokens <= 4 * tokens_a_step
     assert text_of(engine.stream(BASE, CHAT, GREEDY, never))[1].finish is not None
 
 

@@ -195,8 +195,10 @@ def test_every_pin_is_exact_and_torch_is_first() -> None:
     assert lines[0] == torch_pin(ROOT)
     assert len(lines) >= 10
     for line in [*lines, *pins(ROOT / "requirements-dev.txt")]:
-        name, _, version = line.partition("==")
-        assert name and version and not set(line) & set(" <>~!*;"), line
+        pin, _, where = line.partition("; ")
+        name, _, version = pin.partition("==")
+        assert name and version and not set(pin) & set(" <>~!*;"), line
+        assert not where or name == "xllamacpp", "which has no wheels for older Macs"
 
 
 def test_pip_keeps_the_settings_of_the_person(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,8 @@ CHOICE_HELP: Mapping[str, str] = {
     "stage": "How the model learns. sft: from questions and answers; pt: from running text; dpo and kto: from better and "
     "worse answers; rm: to score answers; ppo and grpo: from rewards.",
     "finetuning_type": "Which weights move. lora: a small adapter beside frozen weights; full: all of them.",
-    "infer_backend": "Who answers. transformers: the model itself; echo: repeats the question, to try things out.",
+    "infer_backend": "Who answers. transformers: the model itself; llamacpp: llama.cpp, usually faster without a card; vllm and "
+    "sglang: where installed; remote: a server elsewhere; auto: what suits the machine; echo: repeats the question.",
 }
 
 

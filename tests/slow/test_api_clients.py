@@ -160,6 +160,7 @@ def test_llm(server: str, tmp_path: Path) -> None:
     assert told(*ask, "-T", "llm_version", "call llm_version {}", **home).startswith("base: 0.")
 
 
+@pytest.mark.proof  # its packages take minutes to install
 def test_litellm(server: str, tmp_path: Path) -> None:
     python = installed(tmp_path / "venv", *LITELLM)
     assert told(str(python), str(HERE / "litellm_client.py"), server).endswith("all well\n")
@@ -178,6 +179,7 @@ def test_openai_for_node(server: str, tmp_path: Path) -> None:
     assert told(node, "openai_client.mjs", server, folder=tmp_path).endswith("all well\n")
 
 
+@pytest.mark.proof
 def test_no_request_that_the_document_allows_breaks_the_server(tmp_path: Path) -> None:
     """Schemathesis makes them up, right ones and wrong ones; none may end in a status of 500 or more."""
     python = installed(tmp_path / "venv", SCHEMATHESIS)

@@ -239,7 +239,7 @@ def test_a_model_is_written_once_and_anew_when_it_changed(tmp_path: Path) -> Non
         plugins(engines)["llamacpp"].open(spec.engine, prepare(spec, desk)).close()
         events = [entry.event for entry in tail(desk.run.events, 0)[0]]
         notes = [str(event.message) for event in events if isinstance(event, Note)]
-        assert any("weights of the type q8_0" in note for note in notes)
+        assert any("weights of the type f16" in note for note in notes)
         return [note for note in notes if "written once" in note], [one.name for one in events if isinstance(one, Phase)]
 
     notes, phases = opened()

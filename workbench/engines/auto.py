@@ -20,7 +20,7 @@ class Say:
     file = Text("Engine auto: llamacpp, since the model is a GGUF file.")
     card = Text("Engine auto: transformers, since there is a card and vLLM is not installed.")
     card_vllm = Text("Engine auto: vllm, since there is a card and vLLM is installed.")
-    fast = Text("Engine auto: llamacpp, since there is no CUDA and llama.cpp answers several times as fast.")
+    fast = Text("Engine auto: llamacpp, since there is no CUDA, where llama.cpp is usually the faster one.")
     no_package = Text("Engine auto: transformers, since xllamacpp is not installed.")
     no_family = Text("Engine auto: transformers. llama.cpp would be faster, but: {reason}")
 

@@ -42,7 +42,7 @@ class Spec(EngineSpec):
     sglang_lora_backend: Annotated[Literal["triton", "flashinfer"], Ui("LoRA kernels")] = "triton"
     """What computes adapters."""
     sglang_config: Annotated[dict[str, str], Ui("More for SGLang")] = {}
-    """Further arguments of sglang.launch_server, such as {"dtype": "half"}. They win over the fields above."""
+    """Further arguments of sglang.launch_server, such as dtype with half. They win over the fields above."""
 
 
 def open(spec: Spec, opening: Opening) -> Engine:

@@ -47,7 +47,7 @@ class Spec(EngineSpec):
     vllm_max_lora_rank: Annotated[int, Field(ge=1), Ui("Largest LoRA rank")] = 32
     """Adapters of higher ranks are refused. Usual: 8 to 64."""
     vllm_config: Annotated[dict[str, str], Ui("More for vLLM")] = {}
-    """Further arguments of vllm serve, such as {"dtype": "half", "quantization": "awq"}. They win over the fields above."""
+    """Further arguments of vllm serve, such as dtype with half, or quantization with awq. They win over the fields above."""
 
 
 def open(spec: Spec, opening: Opening) -> Engine:

@@ -24,6 +24,9 @@ def apply(model: Any, spec: Spec, adapters: Sequence[Path]) -> Any:
     from peft import PrefixTuningConfig
 
     config = PrefixTuningConfig(
-        task_type=task_of(model), num_virtual_tokens=spec.num_virtual_tokens, prefix_projection=spec.prefix_projection
+        task_type=task_of(model),
+        num_virtual_tokens=spec.num_virtual_tokens,
+        prefix_projection=spec.prefix_projection,
+        init_weights="zero",  # a random prefix makes a trained model forget what it knew before the first step
     )
     return keep_encoder(adapted(model, config, adapters))

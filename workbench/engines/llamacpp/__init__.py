@@ -26,6 +26,8 @@ from workbench.neighbours.wire import Wire
 from workbench.problems import UserError
 from workbench.text import Text
 
+SMALL_BYTES = 1_000_000_000
+
 
 class Say:
     why = Text("to answer with llama.cpp")
@@ -50,7 +52,7 @@ class Spec(EngineSpec):
     llamacpp_type: Annotated[
         Literal["auto", "f32", "f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "q3_k_m", "q2_k"], Ui("Number type")
     ] = "auto"
-    """How weights are held when a model is written as GGUF. auto: q8_0, which answers nearly as bf16 in half the memory."""
+    """How weights are held when a model is written as GGUF. auto: f16 for models of less than 1 GB, q8_0 for larger ones."""
     llamacpp_maxlen: Annotated[int, Field(ge=16, le=10_000_000), Ui("Context")] = 4096
     """Most tokens of prompt and answer together; memory for so many is taken at once. Usual: 2048 to 32768."""
     llamacpp_parallel: Annotated[int, Field(ge=1, le=256), Ui("Answers at once")] = 4
@@ -68,7 +70,7 @@ class Voice:
 def open(spec: Spec, opening: Opening) -> Engine:
     """Write what is not yet there as GGUF, and start llama.cpp."""
     require("xllamacpp", Say.why)
-    kind: Kind = "q8_0" if spec.llamacpp_type == "auto" else spec.llamacpp_type
+    kind: Kind = usual_kind(opening.folder()) if spec.llamacpp_type == "auto" else spec.llamacpp_type
     files = Files(opening, kind)
     base = files.base()
     context = min(spec.llamacpp_maxlen, context_of_file(base))
@@ -77,6 +79,11 @@ def open(spec: Spec, opening: Opening) -> Engine:
     said = Say.own_kind if base == opening.folder() else Say.opened
     opening.note(said(slots=measures.slots, context=context, **({} if said is Say.own_kind else {"kind": kind})))
     return engine
+
+
+def usual_kind(folder: Path) -> Kind:
+    """What is both faithful and fast: small models suffer most from few bits and are fast anyway, large ones least."""
+    return "f16" if sum(file.stat().st_size for file in folder.glob("*.safetensors")) < SMALL_BYTES else "q8_0"
 
 
 class LlamaCpp:
