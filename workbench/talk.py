@@ -224,7 +224,7 @@ def _fields(sampling: Sampling, extras: Extras) -> dict[str, Any]:
 def _client(url: str, key: str | None) -> Iterator[tuple[httpx.Client, str]]:
     """A client for one exchange; no proxy stands between this machine and itself. Its errors are in our words."""
     base = api_base(url)
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    headers = {b"Authorization": f"Bearer {key}".encode()} if key else {}
     timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_S)
     try:
         host = urlsplit(base).hostname or ""
