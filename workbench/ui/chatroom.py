@@ -78,11 +78,10 @@ class Room:
     status: Any = None
     timer: Any = None
     bar: Any = None
-    """The line of Compare: how many, blind, differences, the tally."""
+    """The line of Compare: how many, blind, differences."""
     count: Any = None
     blind: Any = None
     differences: Any = None
-    tally: Any = None
     sides: list[Any] = field(default_factory=list)
     """The columns of the panes."""
     whos: list[Any] = field(default_factory=list)
@@ -194,7 +193,9 @@ def furnish(desk: Desk) -> Room:
     with gr.Row(elem_id="chat", equal_height=False):
         with gr.Column(scale=1, min_width=300, elem_id="chat-main"):
             _head(desk, room)
-            _bar(desk, room)
+            with gr.Row(elem_id="chat-line"):
+                room.status = gr.HTML("", elem_id="chat-status", apply_default_css=False)
+                _bar(desk, room)
             with gr.Row(elem_id="panes"):
                 for at in range(PANES):
                     _side(desk, room, at)
@@ -221,7 +222,6 @@ def _head(desk: Desk, room: Room) -> None:
         room.unload = desk.button(Say.unload, elem_id="chat-unload", scale=0, min_width=84, interactive=False)
         room.compare = _box(desk, Say.compare, Say.compare_help, "compare")
         room.settings = desk.button(Say.settings, elem_id="chat-drawer", scale=0, min_width=84)
-    room.status = gr.HTML("", elem_id="chat-status", apply_default_css=False)
 
 
 def _box(desk: Desk, label: Text, sentence: Text, name: str) -> Any:
@@ -250,7 +250,6 @@ def _bar(desk: Desk, room: Room) -> None:
         )
         room.blind = _box(desk, Say.blind, Say.blind_help, "compare-blind")
         room.differences = _box(desk, Say.differences, Say.differences_help, "compare-differences")
-        room.tally = gr.HTML("", elem_id="chat-tally", apply_default_css=False)
 
 
 def _side(desk: Desk, room: Room, at: int) -> None:

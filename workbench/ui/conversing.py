@@ -146,8 +146,7 @@ class Conversing:
             **{room.heads[at]: head_line(model, said) for at, (model, said) in enumerate(told)},
             **{room.whos[at]: gr.update(visible=True, value=whos[order[at]]) for at in range(len(models))},
             room.round: {**round, "told": True},
-            room.vote: told_vote(locale, models, choice),
-            room.tally: tally_line(room.desk.workspace, locale),
+            room.vote: told_vote(locale, models, choice) + tally_line(room.desk.workspace, locale),
         }
 
     def clear(self, language: str) -> dict[Any, Any]:
@@ -241,7 +240,7 @@ def bind_asking(room: Room) -> None:
         follow(pane.click(_acting(side, at), side.inputs, side.asking, trigger_mode="once", **quiet))
     room.stop.click(_stopping(side.lines), None, None, queue=False, **quiet)
     room.clear.click(side.clear, desk.language, [*room.panes, room.notice, room.kept, room.round, room.vote], **quiet)
-    voted = [*room.heads, *room.whos, room.round, room.vote, room.tally, room.notice]
+    voted = [*room.heads, *room.whos, room.round, room.vote, room.notice]
     room.vote.click(side.vote, [room.round, room.seat, desk.language, *room.whos], voted, trigger_mode="once", **quiet)
     gr.on(
         [*(field.change for field in fields), room.tools.change],
@@ -256,7 +255,7 @@ def bind_asking(room: Room) -> None:
     desk.retellings.append((side.retell, told, room.panes))
     room.settings.click(side.fold, room.kept_drawer, [room.drawer, room.kept_drawer], **quiet)
     kept = [room.kept, room.kept_settings, room.kept_drawer]
-    desk.arrivals.append(Arrival(_welcome(room), [*room.panes, *fields, room.tools, room.drawer, room.tally], kept))
+    desk.arrivals.append(Arrival(_welcome(room), [*room.panes, *fields, room.tools, room.drawer], kept))
 
 
 def _acting(side: Conversing, at: int) -> Any:
@@ -292,7 +291,6 @@ def _welcome(room: Room) -> Any:
             *room.sampling.fill(settings),
             settings.get("tools") or "",
             gr.update(visible=drawer.get("open", True)),
-            tally_line(room.desk.workspace, room.desk.locale(language)),
         ]
 
     return arrive
