@@ -17,7 +17,7 @@ from workbench.conversations import folder
 from workbench.problems import UserError
 from workbench.talk import add_adapter, model_names
 from workbench.text import Locale, Text
-from workbench.ui.loading import LATER, URLS, Standing
+from workbench.ui.loading import LATER, URLS, Standing, speaking_name
 from workbench.workspace import Workspace
 
 LETTERS = "ABCD"
@@ -66,11 +66,9 @@ def speaker(now: Standing, chosen: str, key: str | None) -> Speaker:
         return Speaker(names[0], url, other)
     if not chosen.startswith(LATER):
         return Speaker(chosen or now.models[-1])
-    run = chosen.removeprefix(LATER)
-    parts = run.split("/")
-    name = "/".join(parts[-2:]) if parts[-1].startswith("checkpoint-") else parts[-1]
+    name = speaking_name(chosen)
     if name not in model_names(now.url, key):
-        add_adapter(now.url, name, f"saves/{run}", key)
+        add_adapter(now.url, name, f"saves/{chosen.removeprefix(LATER)}", key)
     return Speaker(name)
 
 

@@ -144,6 +144,12 @@ LATER = "run:"
 """Before the name of a run that a server is to be joined by."""
 
 
+def speaking_name(later: str) -> str:
+    """The name under which a run, or a checkpoint of one, answers once it has joined a server."""
+    parts = later.removeprefix(LATER).split("/")
+    return "/".join(parts[-2:]) if parts[-1].startswith("checkpoint-") else parts[-1]
+
+
 def _trained_over(run: Run) -> str:
     file = run.folder / "spec.yaml"
     values = yaml_mapping(file.read_text("utf-8", errors="replace")) if file.is_file() else {}

@@ -23,6 +23,7 @@ from workbench.ui.loading import (
     is_run,
     loadable,
     serve_spec,
+    speaking_name,
     standing,
     stands,
     trained_with,
@@ -107,7 +108,8 @@ class Seating:
         locale = self.desk.locale(language)
         now = stands(self.desk.workspace, seat)
         there = [(model, model) for model in now.models]
-        return gr.update(choices=[*there, *loadable(self.desk.workspace, now, locale)] if there else [])
+        more = [one for one in loadable(self.desk.workspace, now, locale) if speaking_name(one[1]) not in now.models]
+        return gr.update(choices=[*there, *more] if there else [])
 
     def spread(self, compare: bool, count: str, round: Mapping[str, Any]) -> list[Any]:
         """The panes that are seen, and above each who answers there."""
