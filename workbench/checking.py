@@ -61,7 +61,7 @@ def check_serve(workspace: Workspace, values: Mapping[str, Any]) -> Checked[Serv
 def _serve_problems(workspace: Workspace, spec: ServeSpec) -> list[Problem]:
     # Only of the usual engine it is known here that it needs a model; others say so themselves.
     usual = isinstance(spec.engine, type(ServeSpec().engine))
-    problems = check_model(workspace, spec.model) if usual or spec.model.model_name_or_path else []
+    problems = check_model(workspace, spec.model, gguf=True) if usual or spec.model.model_name_or_path else []
     problems += answer_problems(workspace, spec.model)
     try:
         check_template(spec.model.template)

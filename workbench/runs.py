@@ -164,11 +164,14 @@ class Run:
         except FileNotFoundError:
             return ""
 
-    def start(self) -> None:
-        """Start a worker that outlives this process, and wait until it has begun. Its output goes to worker.log."""
+    def start(self, environment: Mapping[str, str] | None = None) -> None:
+        """Start a worker that outlives this process, and wait until it has begun. Its output goes to worker.log.
+
+        ``environment``: what it alone is told beside this process's own, such as a key, which no file may hold.
+        """
         self.stop_file.unlink(missing_ok=True)
         _, before = last_line(self.events)
-        process = self._spawn()
+        process = self._spawn(environment or {})
         deadline = time.monotonic() + START_PATIENCE_S
         while process.poll() is None and not tail(self.events, before)[0] and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -176,7 +179,7 @@ class Run:
             raise UserError(Say.no_worker(given=self.name, log=self.log.name, words=self.log_tail(600)))
         threading.Thread(target=process.wait, daemon=True).start()
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
+    def _spawn(self, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
         windows = sys.platform == "win32"
         with self.log.open("ab") as log:
             return subprocess.Popen(
@@ -187,7 +190,7 @@ class Run:
                 stderr=subprocess.STDOUT,
                 start_new_session=not windows,
                 creationflags=(0x00000008 | 0x00000200) if windows else 0,  # DETACHED_PROCESS, NEW_PROCESS_GROUP
-                env={**WORKER_ENVIRONMENT, **os.environ, **WORKER_OUTPUT},
+                env={**WORKER_ENVIRONMENT, **os.environ, **WORKER_OUTPUT, **environment},
             )
 
     def resume(self) -> None:

@@ -3,11 +3,11 @@
 import json
 import socket
 import threading
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import httpx
 
@@ -19,6 +19,9 @@ from workbench.text import Message, Text, verbatim
 
 CONNECT_S = 5.0
 JSON = {"Content-Type": "application/json"}
+NEUTRAL = Sampling()
+EXTRAS = ("top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
+"""Sent only where they change something: not every server knows them all."""
 SILENCE_S = 600.0
 """So long a server may be silent: it may have others to answer first, and a long prompt takes its time."""
 
@@ -44,6 +47,33 @@ class Ending:
     answer_tokens: int = 0
 
 
+@dataclass(frozen=True)
+class CallPart:
+    """A part of a call of a tool: which call of the answer it belongs to, and what it adds to it."""
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What came at once of an answer: its text, the thought before it, calls of tools."""
+
+    text: str = ""
+    thought: str = ""
+    calls: Sequence[CallPart] = ()
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What a question brings beside its messages: tools in OpenAI's shape, and whether to think (None: as it is usual)."""
+
+    tools: Sequence[Mapping[str, Any]] = ()
+    thinking: bool | None = None
+
+
 class Call:
     """A question on its way, for other threads: whether it was taken, who answers, and a way to hang up."""
 
@@ -61,7 +91,8 @@ class Call:
                 self._line.shutdown(socket.SHUT_RDWR)
 
     def begin(self, response: httpx.Response) -> None:
-        """The server has begun to answer."""
+        """The server has begun to answer, and may have said who does."""
+        self.model = unquote(response.headers.get("x-model", ""))
         self._line = response.extensions["network_stream"].get_extra_info("socket")
         self.begun.set()
         if self._hung_up:
@@ -71,18 +102,39 @@ class Call:
 def ask(
     url: str,
     model: str,
-    messages: Sequence[Mapping[str, str]],
+    messages: Sequence[Mapping[str, Any]],
     sampling: Sampling | None = None,
     key: str | None = None,
     call: Call | None = None,
 ) -> Generator[str, None, Ending]:
-    """The answer as it comes; its ending is the generator's return value. Closing the generator stops the server."""
+    """The answer's text as it comes; its ending is the generator's return value. Closing the generator stops the server."""
+    with closing(parts(url, model, messages, sampling, key, call)) as heard:
+        while True:
+            try:
+                part = next(heard)
+            except StopIteration as ended:
+                ending: Ending = ended.value
+                return ending
+            if part.text:
+                yield part.text
+
+
+def parts(
+    url: str,
+    model: str,
+    messages: Sequence[Mapping[str, Any]],
+    sampling: Sampling | None = None,
+    key: str | None = None,
+    call: Call | None = None,
+    extras: Extras | None = None,
+) -> Generator[Part, None, Ending]:
+    """The same with thoughts and calls of tools, each apart."""
     request = {
         "model": model,
         "messages": list(messages),
         "stream": True,
         "stream_options": {"include_usage": True},
-        **_fields(sampling or Sampling()),
+        **_fields(sampling or NEUTRAL, extras or Extras()),
     }
     ending, call = Ending(model), call or Call()
     with (
@@ -95,9 +147,33 @@ def ask(
             ending = _ended(ending, event)
             call.model = str(event.get("model") or call.model)
             for choice in event.get("choices") or []:
-                if text := (choice.get("delta") or {}).get("content"):
-                    yield text
+                part = _part(choice.get("delta") or {})
+                if part != Part():
+                    yield part
     return ending
+
+
+def _part(delta: Mapping[str, Any]) -> Part:
+    """What a delta adds; servers call a thought by one of two names."""
+    calls = [_call_part(at, one) for at, one in enumerate(_objects(delta.get("tool_calls")))]
+    thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
+    return Part(str(delta.get("content") or ""), thought if isinstance(thought, str) else "", tuple(calls))
+
+
+def _call_part(at: int, one: Mapping[str, Any]) -> CallPart:
+    function, index = one.get("function") or {}, one.get("index")
+    said = (one.get("id"), function.get("name"), function.get("arguments"))
+    return CallPart(index if isinstance(index, int) else at, *(str(words or "") for words in said))
+
+
+def _objects(value: Any) -> Iterable[Mapping[str, Any]]:
+    return (one for one in value if isinstance(one, Mapping)) if isinstance(value, list) else ()
+
+
+def add_adapter(url: str, name: str, path: str, key: str | None = None) -> None:
+    """Let a server of ours answer to one more name: what was trained in that folder of its workspace."""
+    with _client(url, key) as (client, base):
+        _check(client.post(f"{base}/load_lora_adapter", json={"lora_name": name, "lora_path": path}), base)
 
 
 def model_names(url: str, key: str | None = None) -> list[str]:
@@ -124,8 +200,8 @@ def api_base(url: str) -> str:
     return given if parts.path else f"{given}/v1"
 
 
-def _fields(sampling: Sampling) -> dict[str, Any]:
-    """The sampling under OpenAI's names; what is not chosen is not sent."""
+def _fields(sampling: Sampling, extras: Extras) -> dict[str, Any]:
+    """Under OpenAI's names, and vLLM's where OpenAI has none; what is not chosen is not sent."""
     fields: dict[str, Any] = {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
@@ -135,6 +211,12 @@ def _fields(sampling: Sampling) -> dict[str, Any]:
         fields["seed"] = sampling.seed
     if sampling.stop:
         fields["stop"] = list(sampling.stop)
+    values = vars(sampling)
+    fields |= {name: values[name] for name in EXTRAS if values[name] != vars(NEUTRAL)[name]}
+    if extras.tools:
+        fields["tools"] = list(extras.tools)
+    if extras.thinking is not None:
+        fields["chat_template_kwargs"] = {"enable_thinking": extras.thinking}
     return fields
 
 
@@ -142,7 +224,7 @@ def _fields(sampling: Sampling) -> dict[str, Any]:
 def _client(url: str, key: str | None) -> Iterator[tuple[httpx.Client, str]]:
     """A client for one exchange; no proxy stands between this machine and itself. Its errors are in our words."""
     base = api_base(url)
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    headers = {b"Authorization": f"Bearer {key}".encode()} if key else {}
     timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_S)
     try:
         host = urlsplit(base).hostname or ""

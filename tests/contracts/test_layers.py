@@ -10,7 +10,7 @@ FLOORS: dict[int, str] = {
     "ceilings",
     1: "stages tuning formats tables checks engines exporters rows learning gguf neighbours",
     2: "events view wording sections tutorials specs naming sampling data chats hubs models machine talk health fitting "
-    "checkpoints answering",
+    "checkpoints answering conversations",
     3: "runs plans checking inspector estimates preconditions continuing remedies",
     4: "api jobs worker inspecting",
     5: "ui cli",

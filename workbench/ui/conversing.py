@@ -1,5 +1,6 @@
-"""What Send, Stop, Clear and the settings do in Chat. Knows who answers only from the server's own words."""
+"""What Send, Stop, Edit, Again and Clear do in Chat. Knows who answers only from the server's own words."""
 
+import json
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,27 +8,30 @@ from typing import Any
 
 import gradio as gr
 
-from workbench.problems import Problem
-from workbench.sampling import SamplingSection, SamplingSpec
-from workbench.specs import read_flat
-from workbench.text import Text
-from workbench.ui.chatroom import Room, head_line
-from workbench.ui.chatting import Exchange, Lines, facts, messages_of, sides_of
+from workbench.conversations import Turn, read_tools
+from workbench.problems import UserError
+from workbench.ui.chatroom import PANES, Room, head_line
+from workbench.ui.chatshowing import answered, buttons, in_the_way, kept_back, marks_of, refused, section_of, writing
+from workbench.ui.chatting import (
+    Exchange,
+    Lines,
+    Side,
+    messages_of,
+    question,
+    question_at,
+    until_question,
+    with_results,
+)
+from workbench.ui.comparing import LETTERS, Speaker, keep_vote, shuffled, speaker, tally_line, told_vote
 from workbench.ui.desk import Arrival
-from workbench.ui.loading import Say as LoadingSay
-from workbench.ui.loading import Standing, stands, wrong
+from workbench.ui.loading import URLS, stands, wrong
 
 MANY = 64
 """So many visitors may be answered at the same time."""
 SEEDS = 1_000_000
 """A seed that nobody chose is below it, so that it is quickly typed again."""
-
-
-class Say:
-    not_loaded = Text(
-        "No model is loaded that could answer. Accepted: a loaded one. Choose who answers, then press Load."
-    )
-    still_loading = Text("The model is still being loaded. Accepted: a loaded one. Send again as soon as it is.")
+Asked = Sequence[tuple[int, Sequence[Turn]]]
+"""Panes, each with the chat that it is to answer."""
 
 
 @dataclass(frozen=True)
@@ -37,101 +41,228 @@ class Conversing:
     room: Room
     lines: Lines
 
-    def send(
-        self,
-        request: gr.Request,
-        seat: str,
-        language: str,
-        compare: bool,
-        left: Any,
-        right: Any,
-        text: str,
-        *values: Any,
-    ) -> dict[Any, Any]:
-        visitor = str(request.session_hash)
-        if not text.strip() or self.lines.get(visitor) is not None:
+    @property
+    def inputs(self) -> list[Any]:
+        """What a question needs of the page, in the order of ``Page``."""
+        room = self.room
+        ways = [room.seat, room.desk.language, room.compare, room.count, room.blind, room.round, room.tools, room.box]
+        return [*ways, *room.whos, *room.panes, *room.sampling.components]
+
+    @property
+    def asking(self) -> list[Any]:
+        """What a question changes on the page."""
+        room = self.room
+        under = [room.notice, room.box, room.send, room.stop, room.clear, room.vote, room.round]
+        return [*room.standing_outputs, *room.panes, *room.sampling.components, room.marked, *under]
+
+    def send(self, request: gr.Request, *given: Any) -> dict[Any, Any]:
+        page, visitor = Page.of(self.room, given), str(request.session_hash)
+        if not page.text.strip() or self.lines.get(visitor) is not None:
             return {self.room.notice: ""}
-        section, updates = _section(self.room, language, values)
-        now = stands(self.room.desk.workspace, seat)
-        problem = _in_the_way(now)
+        chats = [[], [], [], []] if page.begins_a_round else page.chats
+        asked = {"role": "user", "content": page.text.strip()}
+        begun = self._begin(visitor, page, [(at, [*chats[at], asked]) for at in range(page.shown)])
+        return {**begun, self.room.box: ""} if self.lines.get(visitor) else begun
+
+    def act(self, at: int, request: gr.Request, event: gr.EventData, *given: Any) -> dict[Any, Any]:
+        """What a press inside a pane asks for: a question put otherwise, an answer anew, a tool's result."""
+        page, visitor = Page.of(self.room, given), str(request.session_hash)
+        if self.lines.get(visitor) is not None:
+            return {self.room.notice: ""}
+        mine = page.chats[at]
+        if event.action == "result":
+            results = [str(one) for one in json.loads(event.value)]
+            return self._begin(visitor, page, [(at, with_results(mine, results))])
+        number = question_at(mine, int(event.at))
+        words = str(event.value).strip() if event.action == "edit" else question(mine, number)
+        if number < 0 or not words:
+            return {self.room.notice: ""}
+        asked = {"role": "user", "content": words}
+        return self._begin(
+            visitor, page, [(one, [*until_question(page.chats[one], number), asked]) for one in range(page.shown)]
+        )
+
+    def _begin(self, visitor: str, page: "Page", asked: Asked) -> dict[Any, Any]:
+        """Ask, or say why not."""
+        room, language = self.room, page.language
+        section, updates = section_of(room, language, page.values)
+        now = stands(room.desk.workspace, page.seat)
+        problem = in_the_way(now) if not page.elsewhere(asked) else None
         if section is None or problem is not None:
-            return updates if problem is None else {**updates, **_refused(self.room, now, language, problem)}
-        chats = [messages_of(pane) for pane in ((left, right) if compare else (left,))]
+            return updates if problem is None else {**updates, **refused(room, now, language, problem)}
+        key = room.keys.get(now.name)
+        try:
+            tools = read_tools(page.tools)
+            chosen = [speaker(now, page.whos[one], key) for one in range(page.shown)]
+        except UserError as error:
+            return {**updates, room.notice: wrong(error.problems, room.desk.locale(language))}
+        round = page.next_round()
+        order = round.get("order") or list(range(PANES))
+        sides = [_side(chosen[order[at]], chat, at, key) for at, chat in asked]
         seed = secrets.randbelow(SEEDS) if section.sampling_seed is None else section.sampling_seed
-        exchange = Exchange(now.url, sides_of(now.models, chats, text.strip()), section, seed)
+        exchange = Exchange(now.url, sides, section, seed, tools)
         self.lines.open(visitor, exchange)
-        panes = dict(zip(self.room.panes, _writing(self.room, exchange, language), strict=True))
-        return {**updates, **panes, **_buttons(self.room, answering=True), self.room.box: ""}
+        panes = dict(zip(room.panes, writing(room, exchange, language), strict=True))
+        if round:
+            updates |= {room.heads[at]: head_line(LETTERS[at]) for at in range(page.shown)}
+            updates |= {who: gr.update(visible=False) for who in room.whos}
+        return {**updates, **panes, **buttons(room, answering=True), room.round: round, room.vote: ""}
 
     def hear(self, request: gr.Request, language: str) -> Iterator[list[Any]]:
         exchange = self.lines.get(str(request.session_hash))
         if exchange is None:
-            yield [gr.skip(), gr.skip()]
+            yield [gr.skip()] * PANES
             return
         try:
             for _ in exchange.follow():
-                yield _writing(self.room, exchange, language)
+                yield writing(self.room, exchange, language)
         except GeneratorExit:  # the visitor has left
             self.lines.close(str(request.session_hash))
             raise
 
-    def finish(self, request: gr.Request, seat: str, language: str, left: Any, right: Any) -> dict[Any, Any]:
+    def finish(
+        self, request: gr.Request, seat: str, language: str, round: Mapping[str, Any], marking: bool, *panes: Any
+    ) -> dict[Any, Any]:
         exchange = self.lines.close(str(request.session_hash))
-        return (
-            _answered(self.room, exchange, seat, language, (left, right)) if exchange else {self.room.notice: gr.skip()}
-        )
+        if exchange is None:
+            return {self.room.notice: gr.skip()}
+        shown = answered(self.room, exchange, seat, language, panes, marking)
+        if round.get("order"):
+            shown |= kept_back(self.room, exchange, language, round)
+        return shown
+
+    def vote(
+        self, round: Mapping[str, Any], seat: str, language: str, event: gr.EventData, *whos: str
+    ) -> dict[Any, Any]:
+        """Keep the vote, and say who answered where."""
+        room, models = self.room, list(round.get("models") or [])
+        if not models or round.get("told"):
+            return {room.notice: ""}
+        locale, choice = room.desk.locale(language), str(event.at)
+        keep_vote(room.desk.workspace, models, choice, str(round.get("question")), int(round.get("seed") or 0))
+        told = zip(models, round.get("facts") or [], strict=False)
+        order = round["order"]
+        return {
+            **{room.heads[at]: head_line(model, said) for at, (model, said) in enumerate(told)},
+            **{room.whos[at]: gr.update(visible=True, value=whos[order[at]]) for at in range(len(models))},
+            room.round: {**round, "told": True},
+            room.vote: told_vote(locale, models, choice) + tally_line(room.desk.workspace, locale),
+        }
 
     def clear(self, language: str) -> dict[Any, Any]:
         panes = {pane: self.room.pane(at, [], language) for at, pane in enumerate(self.room.panes)}
-        return {**panes, self.room.notice: "", self.room.kept: {}}
+        return {**panes, self.room.notice: "", self.room.kept: {}, self.room.round: {}, self.room.vote: ""}
 
-    def heed(self, language: str, marked: Sequence[str], *values: Any) -> dict[Any, Any]:
-        _, updates = _section(self.room, language, values, marked)
+    def heed(self, language: str, marked: Sequence[str], tools: str, *values: Any) -> dict[Any, Any]:
+        _, updates = section_of(self.room, language, values, marked)
         del updates[self.room.notice]  # it tells of the last question, not of what is typed for the next one
-        return {**updates, self.room.kept_settings: self.room.sampling.flat(values)}
+        return {**updates, self.room.kept_settings: {**self.room.sampling.flat(values), "tools": tools}}
 
     def fold(self, drawer: dict[str, Any]) -> list[Any]:
         opened = not drawer.get("open", True)
         return [gr.update(visible=opened), {"open": opened}]
 
-    def retell(self, language: str, *panes: Any) -> list[Any]:
-        return [self.room.pane(at, messages_of(pane), language) for at, pane in enumerate(panes)]
+    def retell(self, language: str, marking: bool, *panes: Any) -> list[Any]:
+        """The panes in another language, or with and without their differences marked."""
+        chats = [messages_of(pane) for pane in panes]
+        marks = marks_of(chats) if marking else {}
+        return [self.room.pane(at, chat, language, marked=marks.get(at, ())) for at, chat in enumerate(chats)]
+
+
+@dataclass(frozen=True)
+class Page:
+    """What stands on the page when something is asked."""
+
+    seat: str
+    language: str
+    compare: bool
+    count: Any
+    blind: bool
+    round: Mapping[str, Any]
+    tools: str
+    text: str
+    whos: Sequence[str]
+    chats: Sequence[Sequence[Turn]]
+    values: Sequence[Any]
+    shown: int
+
+    @classmethod
+    def of(cls, room: Room, given: Sequence[Any]) -> "Page":
+        """From the values of ``Conversing.inputs``."""
+        seat, language, compare, count, blind, round, tools, text, *rest = given
+        whos = [str(one or "") for one in rest[:PANES]]
+        chats = [messages_of(pane) for pane in rest[PANES : 2 * PANES]]
+        shown = room.shown(compare, count)
+        return cls(
+            seat, language, compare, count, blind, round or {}, tools or "", text or "", whos, chats, rest[2 * PANES :], shown
+        )
+
+    @property
+    def is_blind(self) -> bool:
+        return self.compare and self.blind
+
+    @property
+    def begins_a_round(self) -> bool:
+        """Whether panes are cleared, since a vote was given or no round goes on."""
+        return self.is_blind and (not self.round.get("order") or bool(self.round.get("told")))
+
+    def next_round(self) -> dict[str, Any]:
+        """The state of the blind comparison for this question; empty where none is wanted."""
+        if not self.is_blind:
+            return {}
+        return {"order": shuffled(self.shown)} if self.begins_a_round else dict(self.round)
+
+    def elsewhere(self, asked: Asked) -> bool:
+        """Whether only servers elsewhere are asked, so that none needs to be loaded here."""
+        return all(self.whos[at].startswith(URLS) for at, _ in asked)
+
+
+def _side(who: Speaker, chat: Sequence[Turn], at: int, key: str | None) -> Side:
+    return Side(who.model, chat, at, who.url, who.key if who.url else key)
 
 
 def bind_asking(room: Room) -> None:
     """Everything of the conversation."""
     desk, side = room.desk, Conversing(room, Lines())
     fields = room.sampling.components
-    under = [room.notice, room.box, room.send, room.stop, room.clear]
+    under = [room.notice, room.box, room.send, room.stop, room.clear, room.vote, room.round]
     quiet: dict[str, Any] = {"show_progress": "hidden"}
-    # Only the panes are outputs of what comes word by word: the page draws every output of every turn.
-    gr.on(
-        [room.box.submit, room.send.click],
-        side.send,
-        [room.seat, desk.language, room.compare, *room.panes, room.box, *fields],
-        [*room.standing_outputs, *room.panes, *fields, room.marked, *under],
-        trigger_mode="once",
-        **quiet,
-    ).then(side.hear, desk.language, room.panes, concurrency_limit=MANY, **quiet).then(
-        side.finish,
-        [room.seat, desk.language, *room.panes],
-        [*room.standing_outputs, *room.panes, *under, room.kept],
-        **quiet,
-    )
+    heard = [*room.standing_outputs, *room.panes, *under, room.kept]
+
+    def follow(begun: Any) -> None:
+        # Only the panes are outputs of what comes word by word: the page draws every output of every turn.
+        begun.then(side.hear, desk.language, room.panes, concurrency_limit=MANY, **quiet).then(
+            side.finish, [room.seat, desk.language, room.round, room.differences, *room.panes], heard, **quiet
+        )
+
+    follow(gr.on([room.box.submit, room.send.click], side.send, side.inputs, side.asking, trigger_mode="once", **quiet))
+    for at, pane in enumerate(room.panes):
+        follow(pane.click(_acting(side, at), side.inputs, side.asking, trigger_mode="once", **quiet))
     room.stop.click(_stopping(side.lines), None, None, queue=False, **quiet)
-    room.clear.click(side.clear, desk.language, [*room.panes, room.notice, room.kept], **quiet)
+    room.clear.click(side.clear, desk.language, [*room.panes, room.notice, room.kept, room.round, room.vote], **quiet)
+    voted = [*room.heads, *room.whos, room.round, room.vote, room.notice]
+    room.vote.click(side.vote, [room.round, room.seat, desk.language, *room.whos], voted, trigger_mode="once", **quiet)
     gr.on(
-        [field.change for field in fields],
+        [*(field.change for field in fields), room.tools.change],
         side.heed,
-        [desk.language, room.marked, *fields],
+        [desk.language, room.marked, room.tools, *fields],
         [*fields, room.marked, room.kept_settings],
         trigger_mode="always_last",
         **quiet,
     )
-    desk.retellings.append((side.retell, [desk.language, *room.panes], room.panes))
+    told = [desk.language, room.differences, *room.panes]
+    room.differences.input(side.retell, told, room.panes, **quiet)
+    desk.retellings.append((side.retell, told, room.panes))
     room.settings.click(side.fold, room.kept_drawer, [room.drawer, room.kept_drawer], **quiet)
     kept = [room.kept, room.kept_settings, room.kept_drawer]
-    desk.arrivals.append(Arrival(_welcome(room), [*room.panes, *fields, room.drawer], kept))
+    desk.arrivals.append(Arrival(_welcome(room), [*room.panes, *fields, room.tools, room.drawer], kept))
+
+
+def _acting(side: Conversing, at: int) -> Any:
+    def act(request: gr.Request, event: gr.EventData, *given: Any) -> dict[Any, Any]:
+        return side.act(at, request, event, *given)
+
+    return act
 
 
 def _stopping(lines: Lines) -> Any:
@@ -141,77 +272,6 @@ def _stopping(lines: Lines) -> Any:
             exchange.stop()
 
     return stop
-
-
-def _section(
-    room: Room, language: str, values: Sequence[Any], marked: Sequence[str] | None = None
-) -> tuple[SamplingSection | None, dict[Any, Any]]:
-    """The settings, None when some are not accepted, and the marks beside them. Without ``marked`` all are marked anew.
-
-    What is wrong is also told above the line to write in when all are marked anew, since the settings may be folded away.
-    """
-    fields = room.sampling.fields
-    reading = read_flat(SamplingSpec, room.sampling.flat(values))
-    updates, wrongly = room.sampling.mark(reading.problems, list(fields) if marked is None else marked, language)
-    tell = reading.problems and marked is None
-    notice = wrong(reading.problems, room.desk.locale(language)) if tell else ""
-    shown = {**dict(zip(fields.values(), updates, strict=True)), room.marked: wrongly, room.notice: notice}
-    return (reading.spec.sampling if reading.spec else None), shown
-
-
-def _in_the_way(now: Standing) -> Problem | None:
-    """Why nobody can answer."""
-    match now.condition:
-        case "ready":
-            return None
-        case "loading":
-            return Problem(Say.still_loading())
-        case "lost":
-            return Problem(LoadingSay.lost())
-    return Problem(Say.not_loaded())
-
-
-def _refused(room: Room, now: Standing, language: str, problem: Problem) -> dict[Any, Any]:
-    """Why there is no answer; a model that is gone is no longer shown as loaded."""
-    shown = room.stand(Standing() if now.condition == "lost" else now, language)
-    return {**shown, room.notice: wrong([problem], room.desk.locale(language))}
-
-
-def _buttons(room: Room, answering: bool) -> dict[Any, Any]:
-    return {
-        room.send: gr.update(visible=not answering),
-        room.stop: gr.update(visible=answering),
-        room.clear: gr.update(interactive=not answering),
-    }
-
-
-def _writing(room: Room, exchange: Exchange, language: str) -> list[Any]:
-    """The panes while answers come; one that is not asked stays as it is."""
-    shown = [gr.skip() for _ in room.panes]
-    for at, side in enumerate(exchange.sides):
-        said = [*side.chat, {"role": "assistant", "content": side.text}]
-        shown[at] = room.pane(at, said, language, busy=not side.done)
-    return shown
-
-
-def _answered(room: Room, exchange: Exchange, seat: str, language: str, panes: Sequence[Any]) -> dict[Any, Any]:
-    """The panes once all has been said, and what went wrong; a question without any answer stands in its box again."""
-    locale = room.desk.locale(language)
-    histories = [messages_of(pane) for pane in panes]
-    shown = _buttons(room, answering=False)
-    problems = [side.problem for side in exchange.sides if side.problem is not None]
-    if problems:
-        now = stands(room.desk.workspace, seat)
-        gone = _in_the_way(now)
-        shown |= _refused(room, now, language, gone) if gone else {room.notice: wrong(problems[:1], locale)}
-    for at, side in enumerate(exchange.sides):
-        histories[at] = side.history()
-        shown[room.panes[at]] = room.pane(at, histories[at], language)
-        told = facts(side, exchange.seed, locale) if side.answered else ""
-        shown[room.heads[at]] = head_line(side.model, told)
-    if not any(side.answered for side in exchange.sides):
-        shown[room.box] = exchange.sides[0].chat[-1]["content"]
-    return {**shown, room.kept: {"chats": histories}}
 
 
 def _welcome(room: Room) -> Any:
@@ -224,11 +284,12 @@ def _welcome(room: Room) -> Any:
         settings: Mapping[str, Any],
         drawer: Mapping[str, Any],
     ) -> list[Any]:
-        chats = [*(kept.get("chats") or []), [], []]
+        chats = [*(kept.get("chats") or []), *([[]] * PANES)]
         panes = [room.pane(at, messages_of({"messages": chats[at]}), language) for at in range(len(room.panes))]
         return [
             *panes,
             *room.sampling.fill(settings),
+            settings.get("tools") or "",
             gr.update(visible=drawer.get("open", True)),
         ]
 

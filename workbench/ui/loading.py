@@ -4,17 +4,19 @@ import html
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import psutil
 
 from workbench.checking import check_serve
 from workbench.events import Failed
-from workbench.models import model_name
+from workbench.models import checkpoints, model_name
 from workbench.problems import Problem, UserError
 from workbench.runs import Run, create, find_run, list_runs
-from workbench.specs import ServeSpec, TrainSpec
+from workbench.specs import ServeSpec, TrainSpec, yaml_mapping
 from workbench.text import Locale, Text, verbatim
+from workbench.ui.chatting import KEY_VARIABLE
 from workbench.view import View
 from workbench.wording import duration, phase_words, size
 from workbench.workspace import Workspace
@@ -22,6 +24,10 @@ from workbench.workspace import Workspace
 END_PATIENCE_S = 8.0
 LISTED_RUNS = 200
 LOG_BYTES = 3_000
+LISTED_LOADABLE = 40
+ENGINE_KEY = "infer_backend"
+URLS = ("http://", "https://")
+GGUF = ".gguf"
 TRAINED_WITH = ("model_name_or_path", "hub", "template", "model_revision", "trust_remote_code")
 """What an adapter needs of the spec that it was trained with."""
 Condition = Literal["none", "loading", "ready", "failed", "lost"]
@@ -29,6 +35,8 @@ Condition = Literal["none", "loading", "ready", "failed", "lost"]
 
 class Say:
     base_only = Text("Base model only")
+    step = Text("{run}, step {step}")
+    file = Text("file {name}")
     none = Text("Nothing is loaded yet. Choose who answers, then press Load.")
     loaded = Text("loaded")
     who_tuned = Text("{model} with {adapters}")
@@ -90,9 +98,62 @@ def stands(workspace: Workspace, name: str) -> Standing:
 
 
 def answerers(workspace: Workspace, locale: Locale) -> list[tuple[str, str]]:
-    """Who can answer: the base alone, or with what a run has learned, the newest first; (shown name, run's name)."""
+    """Who can answer: the base alone, with what a run has learned, the newest first, or a GGUF file; (shown, value).
+
+    Of a run with several checkpoints each stands below it; a run without final weights answers with its newest.
+    """
     runs = [run for run in list_runs(workspace)[:LISTED_RUNS] if run.has_adapter()]
-    return [(locale(Say.base_only), ""), *((run.short_name, run.name) for run in runs)]
+    found = [(locale(Say.base_only), "")]
+    for run in runs:
+        found.append((run.short_name, run.name))
+        found += [
+            (locale(Say.step(run=run.short_name, step=_step(folder))), f"{run.name}/{folder.name}")
+            for folder in checkpoints(run.folder)[::-1]
+        ]
+    return [*found, *((locale(Say.file(name=file.name)), shown) for file, shown in gguf_files(workspace))]
+
+
+def gguf_files(workspace: Workspace) -> list[tuple[Path, str]]:
+    """The GGUF files in models/ and in runs, with their paths inside the workspace."""
+    patterns = ("models/*.gguf", "models/*/*.gguf", "saves/*/*/*/*.gguf")
+    files = [path for pattern in patterns for path in sorted(workspace.root.glob(pattern))]
+    return [(path, path.relative_to(workspace.root).as_posix()) for path in files]
+
+
+def _step(folder: Path) -> str:
+    return folder.name.removeprefix("checkpoint-")
+
+
+def loadable(workspace: Workspace, now: Standing, locale: Locale) -> list[tuple[str, str]]:
+    """What the server's base can be joined by while it runs: the runs and checkpoints that learned over it; (shown, value)."""
+    spec = _spec(now)
+    base = model_name(spec.model.model_name_or_path) if spec else ""
+    of_base = {
+        run.name
+        for run in list_runs(workspace)[:LISTED_LOADABLE]
+        if base and model_name(_trained_over(run)) == base
+    }
+    return [
+        (shown, f"{LATER}{name}")
+        for shown, name in answerers(workspace, locale)
+        if name in of_base or name.rpartition("/")[0] in of_base
+    ]
+
+
+LATER = "run:"
+"""Before the name of a run that a server is to be joined by."""
+
+
+def speaking_name(later: str) -> str:
+    """The name under which a run, or a checkpoint of one, answers once it has joined a server."""
+    parts = later.removeprefix(LATER).split("/")
+    return "/".join(parts[-2:]) if parts[-1].startswith("checkpoint-") else parts[-1]
+
+
+def _trained_over(run: Run) -> str:
+    file = run.folder / "spec.yaml"
+    values = yaml_mapping(file.read_text("utf-8", errors="replace")) if file.is_file() else {}
+    return str(values.get("model_name_or_path") or "") if isinstance(values, dict) else ""
 
 
 def is_ours(now: Standing) -> bool:
@@ -114,25 +175,45 @@ def _spec(now: Standing) -> ServeSpec | None:
 
 
 def trained_with(workspace: Workspace, name: str) -> dict[str, Any]:
-    """The values with which the run's adapter is loaded; UserError when there is no such run or adapter."""
-    run = find_run(workspace, name)
+    """The values with which a run's adapter, or that of its checkpoint, is loaded; UserError when there is none."""
+    home, _, last = name.rpartition("/")
+    checkpoint = last if last.startswith("checkpoint-") else ""
+    run = find_run(workspace, home if checkpoint else name)
     spec = run.read_spec().unwrap()
-    if not isinstance(spec, TrainSpec) or not run.has_adapter():
+    there = run.has_adapter() and (not checkpoint or (run.folder / checkpoint).is_dir())
+    if not isinstance(spec, TrainSpec) or not there:
         raise UserError(Say.nothing_learned(name=run.name))
     flat = spec.flat()
-    return {**{key: flat[key] for key in TRAINED_WITH}, "adapter_name_or_path": [f"saves/{run.name}"]}
+    adapter = f"saves/{run.name}/{checkpoint}".rstrip("/")
+    return {**{key: flat[key] for key in TRAINED_WITH}, "adapter_name_or_path": [adapter]}
 
 
-def serve_spec(workspace: Workspace, name: str, chosen: Mapping[str, Any]) -> ServeSpec:
-    """The spec of a server for the run of that name, or the base alone; ``chosen`` goes before what it was trained with."""
-    values = {**(trained_with(workspace, name) if name else {}), **chosen}
+def is_run(who: str) -> bool:
+    """Whether a choice of who answers names a run, and not the base, a file or an address."""
+    return bool(who) and not who.startswith(URLS) and not who.endswith(GGUF)
+
+
+def serve_spec(workspace: Workspace, who: str, chosen: Mapping[str, Any]) -> ServeSpec:
+    """The spec of a server for that choice: a run, a GGUF file, an address ``http://host/v1#model``, or the base alone.
+
+    ``chosen`` goes before what a run was trained with.
+    """
+    values = {**(trained_with(workspace, who) if is_run(who) else {}), **chosen}
+    usual = values.get(ENGINE_KEY, ServeSpec.knobs()[ENGINE_KEY].default) == ServeSpec.knobs()[ENGINE_KEY].default
+    if who.startswith(URLS):
+        url, _, model = who.partition("#")
+        kept = {key: value for key, value in values.items() if key.startswith(("api_", "remote_"))}
+        values = {**kept, "model_name_or_path": "", ENGINE_KEY: "remote", "remote_url": url}
+        values |= {"remote_model": model} if model else {}
+    elif who.endswith(GGUF):
+        values |= {"model_name_or_path": who, **({ENGINE_KEY: "auto"} if usual else {})}
     return check_serve(workspace, values).unwrap()
 
 
-def begin(workspace: Workspace, spec: ServeSpec) -> Run:
-    """A new server in a process of its own, which has begun to load."""
+def begin(workspace: Workspace, spec: ServeSpec, key: str = "") -> Run:
+    """A new server in a process of its own, which has begun to load; it alone is told the key."""
     run = create(workspace, spec)
-    run.start()
+    run.start({KEY_VARIABLE: key} if key else {})
     return run
 
 
@@ -193,7 +274,7 @@ def _loading(view: View, locale: Locale) -> str:
 
 def _ready(now: Standing, locale: Locale) -> str:
     spec = _spec(now)
-    model = model_name(spec.model.model_name_or_path) if spec else ""
+    model = _shown_base(spec) if spec else ""
     adapters = ", ".join(now.models[1:])
     who = Say.who_tuned(model=model, adapters=adapters) if adapters else verbatim(model)
     used = memory_bytes(now)
@@ -205,6 +286,11 @@ def _ready(now: Standing, locale: Locale) -> str:
         f'<div class="head"><span class="chip finished" role="status">{_said(locale, Say.loaded)}</span>'
         f'<span class="name">{_said(locale, who)}</span><span class="time">{html.escape(told)}</span></div>{notes}'
     )
+
+
+def _shown_base(spec: ServeSpec) -> str:
+    """The base's name; of a server elsewhere its address."""
+    return model_name(spec.model.model_name_or_path) or str(spec.flat().get("remote_url") or spec.engine.infer_backend)
 
 
 def memory_bytes(now: Standing) -> int:

@@ -1,16 +1,18 @@
 """What Load, Unload and the choice of who answers do in Chat, and what a visitor finds on arrival. Knows no server."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from workbench.problems import UserError
-from workbench.ui.chatroom import ENGINE, Room, chooser, engine_fields
+from workbench.ui.chatdrawer import engine_values
+from workbench.ui.chatroom import PANES, Room, head_line
 from workbench.ui.desk import Arrival, Desk
 from workbench.ui.form import Form
 from workbench.ui.loading import (
+    LATER,
     Standing,
     adapter_of,
     answerers,
@@ -18,7 +20,10 @@ from workbench.ui.loading import (
     end,
     ending,
     is_ours,
+    is_run,
+    loadable,
     serve_spec,
+    speaking_name,
     standing,
     stands,
     trained_with,
@@ -48,6 +53,11 @@ class Seating:
         return form
 
     @property
+    def loaders(self) -> list[Any]:
+        """The components that say what is loaded: the choice, then fields of the top bar and of the form."""
+        return [self.room.who, *(self.form.fields[key] for key in (*SHARED, *self.beside))]
+
+    @property
     def beside(self) -> list[str]:
         """The fields of a training that a base model needs too, as far as the page shows them."""
         return [key for key in OF_THE_FORM if key in self.form.fields]
@@ -55,9 +65,9 @@ class Seating:
     def load(self, seat: str, language: str, who: str, *values: Any) -> Iterator[dict[Any, Any]]:
         count = len(SHARED)
         chosen = dict(zip(SHARED, values[:count], strict=True))
-        if not who:
+        if not is_run(who):
             chosen |= dict(zip(self.beside, values[count : count + len(self.beside)], strict=True))
-        chosen |= _engine_values(self.room, values[count + len(self.beside) :])
+        chosen |= engine_values(self.room, values[count + len(self.beside) :])
         yield from _growing(_loading(self.room, seat, language, who, chosen))
 
     def load_wanted(
@@ -66,7 +76,7 @@ class Seating:
         who = str(wanted.get("run") or "")
         if not who:
             return
-        chosen, engine = self.choose(who, language), _engine_values(self.room, values)
+        chosen, engine = self.choose(who, language), engine_values(self.room, values)
         yield from _growing(_loading(self.room, seat, language, who, engine), chosen)
 
     def choose(self, who: str, language: str) -> dict[Any, Any]:
@@ -74,7 +84,7 @@ class Seating:
         locale = self.desk.locale(language)
         picked = gr.update(choices=answerers(self.desk.workspace, locale), value=who)
         try:
-            values = trained_with(self.desk.workspace, who) if who else {}
+            values = trained_with(self.desk.workspace, who) if is_run(who) else {}
         except UserError as error:
             return {self.room.who: picked, self.room.status: wrong(error.problems, locale)}
         return {self.room.who: picked, **{self.form.fields[key]: values[key] for key in SHARED if key in values}}
@@ -90,8 +100,28 @@ class Seating:
     def glance(self, seat: str, language: str) -> dict[Any, Any]:
         """The same; what stands above the panes stays while the same server answers, since it told more than its name."""
         now = stands(self.desk.workspace, seat)
-        kept = self.room.heads if seat and now.name == seat else []
+        kept = [*self.room.heads, *self.room.whos] if seat and now.name == seat else []
         return {one: update for one, update in self.room.stand(now, language).items() if one not in kept}
+
+    def others(self, seat: str, language: str) -> Any:
+        """Who may answer in a pane: the server's own models, then what can join them."""
+        locale = self.desk.locale(language)
+        now = stands(self.desk.workspace, seat)
+        there = [(model, model) for model in now.models]
+        more = [one for one in loadable(self.desk.workspace, now, locale) if speaking_name(one[1]) not in now.models]
+        return gr.update(choices=[*there, *more] if there else [])
+
+    def spread(self, compare: bool, count: str, round: Mapping[str, Any]) -> list[Any]:
+        """The panes that are seen, and above each who answers there."""
+        shown, hidden = self.room.shown(compare, count), bool(round.get("order")) and not round.get("told")
+        sides = [gr.update(visible=at < shown) for at in range(PANES)]
+        whos = [gr.update(visible=compare and at < shown and not hidden) for at in range(PANES)]
+        return [gr.update(visible=compare), *sides, *whos]
+
+    def part(self, compare: bool, seat: str, language: str) -> dict[Any, Any]:
+        """When nobody is compared any more, the one who was learned answers again."""
+        shown = {} if compare else self.look(seat, language)
+        return {one: shown.get(one, gr.skip()) for one in (*self.room.whos, *self.room.heads)}
 
     def refresh(self, language: str) -> Any:
         return gr.update(choices=answerers(self.desk.workspace, self.desk.locale(language)))
@@ -101,22 +131,31 @@ def bind_loading(room: Room) -> None:
     """Everything of the bar above the conversation."""
     side, desk = Seating(room), room.desk
     shared = [side.form.fields[key] for key in SHARED]
-    beside = [side.form.fields[key] for key in side.beside]
     at_seat, shown, engine = [room.seat, desk.language], room.standing_outputs, room.engine.components
     loading = [*shown, *engine, room.notice]
     quiet: dict[str, Any] = {"show_progress": "hidden"}
-    room.load.click(side.load, [*at_seat, room.who, *shared, *beside, *engine], loading, **quiet)
+    room.load.click(side.load, [*at_seat, *side.loaders, *engine], loading, **quiet)
     wanted = [*at_seat, desk.chat_with, *engine]
     desk.chat_with.change(side.load_wanted, wanted, [*loading, room.who, *shared], **quiet)
     room.unload.click(side.unload, at_seat, shown, **quiet)
     room.who.input(side.choose, [room.who, desk.language], [room.who, room.status, *shared], **quiet)
     room.who.focus(side.refresh, desk.language, room.who, **quiet)
-    room.compare.change(lambda on: gr.update(visible=on), room.compare, room.sides[1], **quiet)
-    room.compare.input(lambda on: {"on": on}, room.compare, room.kept_compare, **quiet)
+    spread = [room.bar, *room.sides, *room.whos]
+    gr.on([room.compare.change, room.count.change], side.spread, [room.compare, room.count, room.round], spread, **quiet)
+    room.compare.input(side.part, [room.compare, *at_seat], [*room.whos, *room.heads], **quiet)
+    gr.on(
+        [room.compare.input, room.count.input],
+        lambda on, count: {"on": on, "count": count},
+        [room.compare, room.count],
+        room.kept_compare,
+        **quiet,
+    )
+    for who, head in zip(room.whos, room.heads, strict=True):
+        who.focus(side.others, at_seat, who, **quiet)
+        who.input(lambda chosen: head_line(str(chosen or "").removeprefix(LATER)), who, head, **quiet)
     room.timer.tick(side.look, at_seat, shown, **quiet)
     desk.tabs.select(side.glance, at_seat, shown, **quiet)
     desk.retellings.append((side.glance, at_seat, shown))
-    chooser(room).change(lambda chosen: engine_fields(room, chosen), chooser(room), engine, **quiet)
     _welcome(room)
 
 
@@ -126,16 +165,6 @@ def _growing(turns: Iterator[dict[Any, Any]], shown: Mapping[Any, Any] | None = 
     for turn in turns:
         all_shown |= turn
         yield dict(all_shown)
-
-
-def _engine_values(room: Room, values: Sequence[Any]) -> dict[str, Any]:
-    """The advanced fold's values that the chosen engine has."""
-    given = room.engine.flat(values)
-    engine = given[chooser(room).elem_id.removeprefix("field-")]
-    knobs = room.engine.knobs
-    return {
-        key: value for key, value in given.items() if knobs[key].place == ENGINE and knobs[key].plugin in (None, engine)
-    }
 
 
 def _loading(room: Room, seat: str, language: str, who: str, chosen: Mapping[str, Any]) -> Iterator[dict[Any, Any]]:
@@ -184,11 +213,13 @@ def _welcome(room: Room) -> None:
         now = stands(room.desk.workspace, "")
         known = answerers(room.desk.workspace, room.desk.locale(language))
         adapter, shown = adapter_of(now), room.stand(now, language)
-        compared = bool(compare.get("on")) and (now.condition != "ready" or len(now.models) > 1)
-        shown[room.compare] = {**shown[room.compare], "value": compared}
-        shown[room.sides[1]] = gr.update(visible=compared)
+        on, count = bool(compare.get("on")), str(compare.get("count") or "2")
+        bar, *spread = Seating(room).spread(on, count, {})
+        shown[room.compare], shown[room.count], shown[room.bar] = on, count, bar
+        for one, update in zip([*room.sides, *room.whos], spread, strict=True):
+            shown[one] = {**shown.get(one, {}), **update}
         shown[room.who] = gr.update(choices=known, value=adapter if adapter in {value for _, value in known} else "")
         return [shown[one] for one in outputs]
 
-    outputs = [*room.standing_outputs, room.sides[1], room.who]
+    outputs = [*room.standing_outputs, room.compare, room.count, room.bar, *room.sides, room.who]
     room.desk.arrivals.append(Arrival(arrive, outputs, [room.kept_compare]))

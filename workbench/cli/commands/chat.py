@@ -14,14 +14,15 @@ from workbench.cli.flags import Given, lay_over, raise_all, read_words, rooted, 
 from workbench.cli.overview import command_help, field_help
 from workbench.cli.screen import Screen
 from workbench.cli.serving import ServerFailed, served
+from workbench.conversations import Conversation, Turn, asked_with, save
 from workbench.events import Ready
 from workbench.fields import Knob
 from workbench.models import local_folder
 from workbench.problems import UserError
 from workbench.runs import find_run
-from workbench.sampling import SamplingSection, SamplingSpec, sampling_of, with_system
+from workbench.sampling import SamplingSection, SamplingSpec, sampling_of, thinks, with_system
 from workbench.specs import ServeSpec, TrainSpec, read_flat
-from workbench.talk import ask
+from workbench.talk import Extras, Part, parts
 from workbench.text import Locale, Message, Text
 from workbench.workspace import Workspace
 
@@ -33,8 +34,9 @@ class Say:
     title = Text("Talk to a model, or to what a run has learned.")
     whom = Text("NAME is a run (its base and its adapter), a model of models/, or a spec file; else the fields say it.")
     inside = Text(
-        "In the chat: /clear begins anew, /base changes between the base and what was learned, /bye ends it. Ctrl-C "
-        "stops an answer, Ctrl-D ends the chat. Lines may also come from a pipe."
+        "In the chat: /clear begins anew, /base changes between the base and what was learned, /regenerate asks the last "
+        "question again, /system TEXT sets the system prompt, /save NAME keeps the chat in saves/chats, /bye ends it. "
+        "Ctrl-C stops an answer, Ctrl-D ends the chat. Lines may also come from a pipe."
     )
     one_name = Text("one run, model or spec file, then key=value and --key value")
     nothing_learned = Text(
@@ -45,7 +47,15 @@ class Say:
     now = Text("Now {model} answers.")
     only_one = Text("There is only {model} here: no adapter was given.")
     cleared = Text("The chat begins anew.")
-    unknown = Text("'{given}' is no command of the chat. Accepted: /clear, /base, /bye. Write one of these.")
+    unknown = Text(
+        "'{given}' is no command of the chat. Accepted: /clear, /base, /regenerate, /system TEXT, /save NAME, /bye. Write one "
+        "of these."
+    )
+    system = Text("The system prompt is set; it counts from the next question on.")
+    no_system = Text("There is no system prompt any more.")
+    no_question = Text("Nothing was asked yet.")
+    saved = Text("Saved as saves/chats/{name}.json.")
+    thought = Text("thought:")
     how_to_end = Text("/bye or Ctrl-D ends the chat.")
 
 
@@ -74,7 +84,7 @@ def run(words: Sequence[str], workspace: Workspace, screen: Screen) -> int:
     raise_all([*checked.problems, *asking.problems], ())
     try:
         with served(workspace, checked.unwrap(), screen) as (_, ready):
-            return _talk(Talk(ready, asking.unwrap().sampling, screen))
+            return _talk(Talk(ready, asking.unwrap().sampling, screen, workspace))
     except ServerFailed as failed:
         failed.tell(screen)
         return FAILED
@@ -110,8 +120,9 @@ class Talk:
     ready: Ready
     section: SamplingSection
     screen: Screen
+    workspace: Workspace
     model: str = ""
-    messages: list[dict[str, str]] = field(default_factory=list)
+    messages: list[Turn] = field(default_factory=list)
     failed: bool = False
 
     def __post_init__(self) -> None:
@@ -127,6 +138,14 @@ class Talk:
                 self.screen.say(Say.cleared())
             case ["/base"]:
                 self.screen.say(self._change())
+            case ["/regenerate"]:
+                self._again()
+            case ["/system", *_]:
+                said = line.removeprefix("/system").strip()
+                self.section = self.section.model_copy(update={"system": said})
+                self.screen.say(Say.system() if said else Say.no_system())
+            case ["/save", *_]:
+                self._save(line.removeprefix("/save").strip())
             case _:
                 self.screen.say(Say.unknown(given=line))
         return True
@@ -138,26 +157,70 @@ class Talk:
         self.model = models[(models.index(self.model) + 1) % len(models)]
         return Say.now(model=self.model)
 
-    def answer(self, question: str) -> None:
-        """Ask and show the answer as it comes; what was shown before Ctrl-C counts as the answer."""
-        self.messages.append({"role": "user", "content": question})
-        asked = with_system(self.section, self.messages)
-        pieces = ask(self.ready.url, self.model, asked, sampling_of(self.section), os.environ.get(KEY_VARIABLE))
-        shown: list[str] = []
+    def _again(self) -> None:
+        asked = max((at for at, turn in enumerate(self.messages) if turn["role"] == "user"), default=-1)
+        if asked < 0:
+            self.screen.say(Say.no_question())
+            return
+        kept, self.messages = self.messages, self.messages[:asked]
+        if not self.answer(str(kept[asked]["content"])):
+            self.messages = kept
+
+    def _save(self, name: str) -> None:
         try:
-            for piece in pieces:
-                shown.append(piece)
-                self.screen.piece(piece)
+            self.screen.say(Say.saved(name=save(self.workspace, name, Conversation(self.messages, self.section.system))))
+        except UserError as error:
+            self.screen.problems(error.problems)
+
+    def answer(self, question: str) -> bool:
+        """Ask and show the answer as it comes, its thought and calls too; what was shown before Ctrl-C counts as the answer.
+
+        False where none came; the question is forgotten then.
+        """
+        self.messages.append({"role": "user", "content": question})
+        asked = asked_with(with_system(self.section, self.messages))
+        key, extras = os.environ.get(KEY_VARIABLE), Extras(thinking=thinks(self.section))
+        heard = parts(self.ready.url, self.model, asked, sampling_of(self.section), key, None, extras)
+        shown = Shown(self.screen)
+        try:
+            for part in heard:
+                shown.hear(part)
         except KeyboardInterrupt:
-            pieces.close()
+            heard.close()
         except UserError as error:
             self.failed = True
             self.screen.problems(error.problems)
         self.screen.line("")
-        if shown:
-            self.messages.append({"role": "assistant", "content": "".join(shown)})
+        if shown.any:
+            self.messages.append({"role": "assistant", "content": shown.text})
         else:
             self.messages.pop()
+        return shown.any
+
+
+@dataclass
+class Shown:
+    """An answer as it comes onto the screen: its thought under a word of its own, then the text."""
+
+    screen: Screen
+    text: str = ""
+    thinking: bool = False
+    any: bool = False
+
+    def hear(self, part: Part) -> None:
+        if part.thought and not self.thinking:
+            self.thinking = True
+            self.screen.say(Say.thought())
+        if part.text and self.thinking:
+            self.thinking = False
+            self.screen.line("\n")
+        for call in part.calls:
+            self.screen.piece(call.name and f"\n{call.name} ")
+            self.screen.piece(call.arguments)
+        self.screen.piece(part.thought)
+        self.screen.piece(part.text)
+        self.text += part.text
+        self.any = self.any or part != Part()
 
 
 def _talk(talk: Talk) -> int:

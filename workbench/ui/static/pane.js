@@ -1,76 +1,135 @@
-// Draws one conversation. Every text is written as text, never as HTML, so that nothing a model or a person writes can act.
-const node = (tag, classes, text) => {
-  const made = document.createElement(tag);
-  if (classes) made.className = classes;
-  if (text !== undefined) made.textContent = text;
-  return made;
-};
+// Draws one conversation and tells what is pressed in it: {action, at, value}. It writes with what markdown.js has.
 const talk = () => element.querySelector(".talk");
+const tell = (action, at, value = "") => trigger("click", { action, at: String(at), value });
 let follows = true;
+const unfolded = new Set();
 
-function parts(text) {
-  // Between two lines of three backticks stands code; an open fence runs to the end, since its end may still come.
-  const made = [];
-  text.split(/^[ \t]*```[^\n`]*(?:\n|$)/m).forEach((part, at) => {
-    if (!part) return;
-    made.push(at % 2 ? node("pre", "", part.replace(/\n$/, "")) : words(part));
-  });
-  return made;
-}
-
-function words(text) {
-  const paragraph = node("p");
-  for (const part of text.replace(/^\n+|\n+$/g, "").split(/(`[^`\n]+`|\*\*[^*\n]+\*\*)/)) {
-    if (part.length > 2 && part.startsWith("`")) paragraph.append(node("code", "", part.slice(1, -1)));
-    else if (part.length > 4 && part.startsWith("**")) paragraph.append(node("strong", "", part.slice(2, -2)));
-    else paragraph.append(part);
-  }
-  return paragraph;
-}
-
-function turn(message, says, writing) {
-  const mine = message.role === "user";
-  const made = node("article", mine ? "turn mine" : "turn");
-  made.setAttribute("aria-label", mine ? says.you : says.model);
-  const body = node("div", "body");
-  if (writing && !message.content) body.append(node("span", "dots"));
-  else if (!message.content) body.append(node("p", "nothing", says.nothing));
-  else body.append(...(mine ? [node("p", "", message.content)] : parts(message.content)));
-  made.append(body);
-  if (!mine && !writing && message.content && navigator.clipboard) made.append(copier(message.content, says));
-  return made;
-}
-
-function copier(text, says) {
-  const button = node("button", "copy", says.copy);
+function press(words, act) {
+  const button = node("button", "act", words);
   button.type = "button";
-  button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(text);
-    button.textContent = says.copied;
-    setTimeout(() => { button.textContent = says.copy; }, 1500);
-  });
+  button.addEventListener("click", act);
   return button;
 }
 
+function fold(kind, at, title, ...inside) {
+  const made = node("details", kind), key = `${kind}${at}`;
+  made.append(node("summary", "", title), ...inside);
+  made.open = unfolded.has(key);
+  made.addEventListener("toggle", () => { if (made.open) unfolded.add(key); else unfolded.delete(key); });
+  return made;
+}
+
+function compared(pieces) {
+  const made = node("p", "compared");
+  for (const [text, differs] of pieces) made.append(differs ? node("mark", "", text) : text);
+  return made;
+}
+
+function pretty(text) {
+  try { return JSON.stringify(JSON.parse(text), null, 1); } catch { return text; }
+}
+
+function called(call, says) {
+  const made = node("div", "call");
+  made.append(node("span", "quiet", `${says.calls} `), node("code", "", call.function.name), node("pre", "", pretty(call.function.arguments)));
+  return made;
+}
+
+function answered(message, at, says, state) {
+  const made = [], thinking = state.writing && !message.content;
+  if (message.reasoning_content) made.push(fold("thought", at, thinking ? says.thinking : says.thought, node("p", "", message.reasoning_content.trim())));
+  if (state.marked.length) made.push(compared(state.marked));
+  else if (message.content) made.push(...markdown(message.content, says));
+  for (const call of message.tool_calls || []) made.push(called(call, says));
+  if (state.writing && !message.content && !message.tool_calls) made.push(node("span", "dots"));
+  else if (!made.length) made.push(node("p", "nothing", says.nothing));
+  return made;
+}
+
+function turn(message, at, says, state) {
+  const mine = message.role === "user", tool = message.role === "tool";
+  const made = node("article", mine ? "turn mine" : tool ? "turn told" : "turn");
+  made.setAttribute("aria-label", mine ? says.you : tool ? says.result : says.model);
+  const body = node("div", "body");
+  if (tool) body.append(node("span", "quiet", `${says.result} ${message.name || ""}`), node("pre", "", message.content));
+  else if (mine) body.append(node("p", "", message.content));
+  else body.append(...answered(message, at, says, state));
+  made.append(body);
+  if (state.writing || tool) return made;
+  if (state.open) made.append(results(message.tool_calls, at, says));
+  const acts = node("div", "acts");
+  if (message.content && navigator.clipboard) acts.append(copier(message.content, says));
+  if (!state.busy) acts.append(mine ? press(says.edit, () => edit(made, message, at, says)) : press(says.again, () => tell("again", at)));
+  made.append(acts);
+  return made;
+}
+
+function results(calls, at, says) {
+  // What the called tools gave back is entered by hand, one box for each call.
+  const made = node("form", "results");
+  for (const call of calls) {
+    const box = node("textarea");
+    box.rows = 2;
+    box.placeholder = says.give;
+    box.setAttribute("aria-label", `${says.result} ${call.function.name}`);
+    made.append(box);
+  }
+  const button = node("button", "", says.send);
+  made.append(button);
+  made.addEventListener("submit", event => {
+    event.preventDefault();
+    tell("result", at, JSON.stringify([...made.querySelectorAll("textarea")].map(box => box.value)));
+  });
+  return made;
+}
+
+function edit(made, message, at, says) {
+  const form = node("form", "editing"), box = node("textarea", "", message.content), row = node("div", "acts");
+  box.rows = Math.min(10, message.content.split("\n").length + 1);
+  box.setAttribute("aria-label", says.edit);
+  const send = node("button", "send", says.resend);
+  const leave = () => { made.dataset.seen = ""; draw(); };
+  row.append(send, press(says.cancel, leave));
+  form.append(box, row);
+  form.addEventListener("submit", event => {
+    event.preventDefault();
+    made.dataset.seen = "";
+    if (box.value.trim()) tell("edit", at, box.value);
+  });
+  box.addEventListener("keydown", event => {
+    if (event.key === "Escape") leave();
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); form.requestSubmit(); }
+  });
+  made.classList.add("being-edited");
+  made.replaceChildren(form);
+  made.dataset.seen = "edited";
+  box.focus();
+}
+
 function draw() {
-  const { messages = [], busy = false, says = {} } = props.value || {};
-  const log = talk();
+  const { messages = [], busy = false, says = {}, marked = [] } = props.value || {};
+  const log = talk(), last = messages.length - 1;
   log.setAttribute("aria-label", says.label || "");
   log.setAttribute("aria-busy", String(busy));
   messages.forEach((message, at) => {
-    const writing = busy && at === messages.length - 1;
-    const seen = JSON.stringify([message.role, message.content, writing, says.copy]);
+    const state = {
+      writing: busy && at === last,
+      busy,
+      open: !busy && at === last && message.role === "assistant" && (message.tool_calls || []).length > 0,
+      marked: at === last && !busy ? marked : [],
+    };
+    const seen = JSON.stringify([message, state, says.copy]);
     const old = log.children[at];
-    if (old && old.dataset.seen === seen) return;
-    const made = turn(message, says, writing);
+    if (old && (old.dataset.seen === seen || (old.dataset.seen === "edited" && !busy))) return;
+    const made = turn(message, at, says, state);
     made.dataset.seen = seen;
     if (old) old.replaceWith(made); else log.append(made);
   });
   while (log.children.length > messages.length) log.lastElementChild.remove();
   if (!messages.length) {
-    const empty = node("p", "empty", says.empty || "");
-    log.append(empty);
+    log.append(node("p", "empty", says.empty || ""));
     follows = true;
+    unfolded.clear();
   }
   if (follows) log.scrollTop = log.scrollHeight;
 }
