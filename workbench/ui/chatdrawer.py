@@ -121,7 +121,7 @@ def bind_drawer(room: Room) -> None:
         lambda text, language: tools_line(room, text, language),
         [room.tools, desk.language],
         checked,
-        trigger_mode="always_last",
+        trigger_mode="multiple",  # the change is deferred by another listener already
         **quiet,
     )
     desk.retellings.append((lambda text, language: tools_line(room, text, language), [room.tools, desk.language], checked))
