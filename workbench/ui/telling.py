@@ -29,6 +29,8 @@ PAUSE = """async () => {
   return turn === globalThis.turn ? String(turn) : { __type__: "update" };
 }"""
 """Changes that come together, as on arrival, are told once."""
+AGAIN = "() => [JSON.stringify(globalThis.filled ?? {}), String(globalThis.turn = (globalThis.turn ?? 0) + 1)]"
+"""What was typed while the last answer was on its way is told once more, should the page have missed it."""
 
 
 class Say:
@@ -71,7 +73,7 @@ class Telling:
             wrong = "dataset_values" in marked
             boxes = box_updates(locale, now, None) if anew else box_marks(locale, now, filled, wrong)
         whole["dataset_values"] = {name: filled.get(name, "") for name in now}
-        return self.tell(language, whole, now, boxes, marked, seen)
+        return self.tell(language, whole, now, boxes, marked, seen, values[1])
 
     def tell(
         self,
@@ -81,8 +83,10 @@ class Telling:
         boxes: Sequence[Any],
         marked: Sequence[str] = (),
         seen: Sequence[str] = (),
+        heard: str | None = None,
     ) -> list[Any]:
-        """Updates of ``outputs``. ``marked``: the fields that carry a mark now; ``seen``: those that are shown now."""
+        """Updates of ``outputs``. ``marked``: the fields that carry a mark now; ``seen``: those that are shown now;
+        ``heard``: what the browser had noted when it asked."""
         form, asking = self.desk.form, self.asking
         flat = form.chosen(whole)
         checked = asking.check_flat(flat)
@@ -92,7 +96,8 @@ class Telling:
         updates, marks = form.mark(wrong, marked, language, turned)
         still = ["dataset_values"] if "dataset_values" in marked else []
         folds = [gr.update(visible=bool(used & set(keys))) if turned else gr.skip() for _, keys in asking.sections]
-        told = [told_line(self.desk.locale(language), checked), whole, self.changes(flat, used, language)]
+        changes = {**self.changes(flat, used, language), "heard": heard}
+        told = [told_line(self.desk.locale(language), checked), whole, changes]
         return [names, [*marks, *still], sorted(used), *told, *folds, *boxes, *updates]
 
     def changes(self, flat: Mapping[str, Any], used: set[str], language: str) -> dict[str, Any]:
@@ -145,6 +150,7 @@ def bind_telling(desk: Desk, asking: Asking) -> None:
         component.change(None, component, asking.filled, js=NOTE % key, **quiet)
     asking.filled.change(None, None, pause, js=PAUSE, **quiet)
     pause.change(telling.react, telling.inputs, telling.outputs, trigger_mode="always_last", **quiet)
+    asking.changes.input(None, None, [asking.filled, pause], js=AGAIN, **quiet)
     asking.changes.click(telling.back, None, [asking.changes, *desk.form.components], **quiet)
     desk.retellings.append((partial(telling.react, anew=True), telling.inputs, telling.outputs))
     desk.arrivals.append(Arrival(telling.arrive, telling.outputs, [asking.draft]))

@@ -33,5 +33,14 @@ const later = () => {
   requestAnimationFrame(() => { due = false; mark(); });
 };
 new MutationObserver(later).observe(document.querySelector("#asking"), { childList: true, subtree: true });
-watch("value", mark);
+
+// An answer to what is no longer there: ask again, once for each state of the form.
+let asked = "";
+function compare() {
+  const now = JSON.stringify(globalThis.filled ?? {}), heard = props.value?.heard;
+  if (heard == null || heard === now || asked === now) return;
+  asked = now;
+  setTimeout(() => { if (JSON.stringify(globalThis.filled ?? {}) === now) trigger("input"); }, 300);
+}
+watch("value", () => { mark(); compare(); });
 mark();
