@@ -83,6 +83,7 @@ def test_load_talk_compare_clear_reload_unload(shared: Window, tuned: Run, visit
     choose_echo(page)
     choose(page, "who", "my-run  ·  tiny")
     expect(page.locator("#field-model_name_or_path input")).to_have_value("tiny")
+    expect(page.locator("#field-model_name_or_path input")).to_have_value("tiny")
     expect(page.locator("#field-template input")).to_have_value("chatml")
     load(page)
     expect(page.locator("#chat-status .name")).to_have_text("tiny with my-run")
