@@ -1,6 +1,7 @@
 """Memory that ends while a run learns, smaller batches of the same rows a step, and runs that go on from other runs."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -249,7 +250,9 @@ def test_a_real_ceiling_is_found_and_the_run_ends_under_it(tmp_path: Path) -> No
     entries = {name: {"file_name": f"{name}.json"} for name in ("uneven", "long")}
     (home.data / "dataset_info.json").write_text(json.dumps(entries), "utf-8")
     words = [sys.executable, "-c", CEILING, str(home.root), str(500_000_000)]
-    done = subprocess.run(words, cwd=source_folder(), capture_output=True, text=True, timeout=500, check=False)
+    # One thread and one arena: each further one takes address space of its own, which a ceiling counts as memory.
+    calm = {**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+    done = subprocess.run(words, cwd=source_folder(), env=calm, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     said = json.loads(done.stdout.splitlines()[-1])
     smaller = [note for note in said["notes"] if note.startswith("Memory ended")]

@@ -313,7 +313,7 @@ def test_each_answers_in_chat_as_it_does_alone(home: Workspace, engine: Engine, 
 
     tokenizer = load_tokenizer(home.models / "tiny", False)
     chat = Chat([{"role": "user", "content": "Who are you?"}])
-    ids = torch.tensor([tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)])
+    ids = torch.tensor([tokenizer.apply_chat_template(chat.messages, add_generation_prompt=True, return_dict=False)])
     folder = home.saves / "tiny" / name.removeprefix("a-") / name
     alone = (
         load_model(home.models / "tiny", "fp32", False)
