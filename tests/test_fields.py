@@ -7,6 +7,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from workbench.fields import Knob, Section, Ui, plain, problems_of, read_value, section_knobs
+from workbench.problems import first_line
 from workbench.text import ENGLISH, Locale
 
 
@@ -160,3 +161,9 @@ def test_a_field_without_a_sentence_or_a_label_is_a_mistake_of_ours() -> None:
     for section in (Silent, Nameless):
         with pytest.raises(AssertionError, match="heat has no"):
             list(section_knobs(section, "oven"))
+
+
+def test_an_error_without_words_says_its_kind() -> None:
+    assert first_line(NotImplementedError()) == "NotImplementedError"
+    assert first_line(ValueError("\n first\nsecond")) == "first"
+    assert len(first_line(ValueError("x" * 900))) == 200

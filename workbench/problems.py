@@ -28,3 +28,8 @@ class UserError(Exception):
         self.cause: Cause = cause
         self.problems: Sequence[Problem] = [p if isinstance(p, Problem) else Problem(p, key) for p in problems]
         super().__init__("\n".join(str(p) for p in self.problems))
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an error says, shortened; its kind where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

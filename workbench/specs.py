@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 
 from workbench import engines, stages, tuning
 from workbench.fields import Knob, Section, Ui, plain, problems_of, read_value, section_knobs
-from workbench.problems import Problem, UserError
+from workbench.problems import Problem, UserError, first_line
 from workbench.sections import (
     DataSection,
     MemorySection,
@@ -275,7 +275,7 @@ def yaml_mapping(text: str) -> dict[str, Any] | Problem:
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
         return Problem(Say.bad_yaml(line=line, column=column, reason=error.problem or ""))
     except (yaml.YAMLError, RecursionError) as error:
-        return Problem(Say.bad_yaml(line=0, column=0, reason=str(error).splitlines()[0]))
+        return Problem(Say.bad_yaml(line=0, column=0, reason=first_line(error)))
     if not isinstance(data, dict):
         return Problem(Say.not_mapping(given=f"{type(data).__name__} {plain(data)}"))
     return {str(key): value for key, value in data.items()}

@@ -12,7 +12,7 @@ import yaml
 from workbench import runs
 from workbench.engines import Sampling
 from workbench.runs import Run
-from workbench.setup.starter import NAME, make_starter
+from workbench.setup.starter import NAME
 from workbench.specs import ServeSpec, TrainSpec, read_flat, read_yaml
 from workbench.talk import ask
 from workbench.workspace import Workspace, source_folder
@@ -26,33 +26,23 @@ LOADED_S = 120
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    starter = make_starter(source_folder() / "models", lambda *words: None)
-    workspace = Workspace(tmp_path_factory.mktemp("learning"))
-    workspace.models.mkdir()
-    (workspace.models / NAME).symlink_to(starter)
-    shutil.copytree(source_folder() / "data", workspace.data)
-    return workspace
-
-
-@pytest.fixture(scope="module")
-def trained(home: Workspace, kept_journey: Path) -> Run:
+def trained(starter_home: Workspace, kept_journey: Path) -> Run:
     """The run of the journey in the browser; else that of examples/quickstart.yaml, which changes as little."""
     if any(kept_journey.iterdir()):
-        shutil.copytree(kept_journey, home.saves)
-        return runs.list_runs(home)[0]
+        shutil.copytree(kept_journey, starter_home.saves)
+        return runs.list_runs(starter_home)[0]
     text = (source_folder() / "examples" / "quickstart.yaml").read_text("utf-8")
-    run = runs.create(home, read_yaml(TrainSpec, text).unwrap())
+    run = runs.create(starter_home, read_yaml(TrainSpec, text).unwrap())
     run.start()
     assert run.wait(3 * TRAINING_S) == "finished", run.log_tail()
     return run
 
 
 @pytest.fixture(scope="module")
-def url(home: Workspace, trained: Run) -> Iterator[str]:
+def url(starter_home: Workspace, trained: Run) -> Iterator[str]:
     """A server of the base and the trained adapter."""
     flat = {"model_name_or_path": f"models/{NAME}", "adapter_name_or_path": [f"saves/{trained.name}"]}
-    server = runs.create(home, read_flat(ServeSpec, flat).unwrap())
+    server = runs.create(starter_home, read_flat(ServeSpec, flat).unwrap())
     server.start()
     deadline = time.monotonic() + LOADED_S
     while (ready := server.view().ready) is None:

@@ -1,7 +1,6 @@
 """The starter model learns who it is by other methods than LoRA too, and keeps what it knew. Each prints its figures."""
 
 import re
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ import yaml
 from workbench import runs
 from workbench.engines import Sampling
 from workbench.runs import Run
-from workbench.setup.starter import NAME, make_starter
+from workbench.setup.starter import NAME
 from workbench.specs import ServeSpec, TrainSpec, read_flat
 from workbench.talk import ask
 from workbench.workspace import Workspace, source_folder
@@ -32,29 +31,19 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
 """What each changes in examples/quickstart.yaml."""
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    starter = make_starter(source_folder() / "models", lambda *words: None)
-    workspace = Workspace(tmp_path_factory.mktemp("methods"))
-    workspace.models.mkdir()
-    (workspace.models / NAME).symlink_to(starter)
-    shutil.copytree(source_folder() / "data", workspace.data)
-    return workspace
-
-
-def train(home: Workspace, method: str) -> Run:
+def train(starter_home: Workspace, method: str) -> Run:
     text = (source_folder() / "examples" / "quickstart.yaml").read_text("utf-8")
     flat = {**yaml.safe_load(text), **METHODS[method], "output_dir": method, "watch_prompts": []}
-    run = runs.create(home, read_flat(TrainSpec, flat).unwrap())
+    run = runs.create(starter_home, read_flat(TrainSpec, flat).unwrap())
     run.start()
     assert run.wait(3600) == "finished", run.log_tail()
     return run
 
 
 @contextmanager
-def serving(home: Workspace, run: Run) -> Iterator[str]:
+def serving(starter_home: Workspace, run: Run) -> Iterator[str]:
     flat = {"model_name_or_path": f"models/{NAME}", "adapter_name_or_path": [f"saves/{run.name}"]}
-    server = runs.create(home, read_flat(ServeSpec, flat).unwrap())
+    server = runs.create(starter_home, read_flat(ServeSpec, flat).unwrap())
     server.start()
     deadline = time.monotonic() + 240
     while (ready := server.view().ready) is None:
@@ -66,12 +55,12 @@ def serving(home: Workspace, run: Run) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_it_learns_its_name_and_keeps_what_it_knew(home: Workspace, method: str) -> None:
-    run = train(home, method)
+def test_it_learns_its_name_and_keeps_what_it_knew(starter_home: Workspace, method: str) -> None:
+    run = train(starter_home, method)
     view = run.view()
     name = run.read_spec().unwrap().flat()["dataset_values"]["name"]
 
-    with serving(home, run) as url:
+    with serving(starter_home, run) as url:
 
         def answer(question: str) -> str:
             return "".join(ask(url, method, [{"role": "user", "content": question}], GREEDY))

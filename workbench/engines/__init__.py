@@ -156,7 +156,11 @@ class Engine(Protocol):
 
     @property
     def lacks(self) -> Container[str]:
-        """Fields of Sampling that it does not compute, and ``tools``, ``embeddings``, ``adapters``, ``tokens``."""
+        """Fields of Sampling that it does not compute, and ``tools``, ``embeddings``, ``adapters``, ``tokens``.
+
+        Whoever asks looks here first and refuses in words: what is listed is never asked of the engine, whose methods
+        for it may raise NotImplementedError.
+        """
 
     def stream(self, model: str, prompt: Prompt, sampling: Sampling, gone: Callable[[], bool]) -> Iterator[Piece]:
         """The answer piece by piece, ended within one step when ``gone()`` is true.

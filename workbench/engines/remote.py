@@ -107,17 +107,17 @@ class Remote:
         yield Piece(rest, ended, int(told.get("prompt_tokens") or 0), int(told.get("completion_tokens") or count))
 
     def tokens(self, prompt: Prompt) -> Sequence[int]:
-        raise NotImplementedError  # it is among what the engine lacks
+        raise NotImplementedError  # tokens are among what the engine lacks
 
     def embed(self, model: str, texts: Sequence[str]) -> Sequence[Embedding]:
         rows = [self.wire.post("/embeddings", {"model": self.model, "input": text}) for text in texts]
         return [Embedding(row["data"][0]["embedding"], int(row.get("usage", {}).get("prompt_tokens", 0))) for row in rows]
 
     def add(self, name: str, folder: Path) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # adapters are among what the engine lacks
 
     def remove(self, name: str) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # adapters are among what the engine lacks
 
     def close(self) -> None:
         self.wire.close()

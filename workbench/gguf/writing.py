@@ -15,7 +15,7 @@ from workbench.gguf.packing import bytes_of, check_kind, pack
 from workbench.gguf.shape import write_shape
 from workbench.gguf.vocabulary import write_vocabulary
 from workbench.gguf.weights import Weight, weights
-from workbench.problems import UserError
+from workbench.problems import UserError, first_line
 from workbench.text import Message, Text
 
 MARGIN_BYTES = 64 << 20
@@ -146,4 +146,4 @@ def _config(folder: Path) -> Any:
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise UserError(Say.no_config(reason=str(error).splitlines()[0][:200]), key="model_name_or_path") from error
+        raise UserError(Say.no_config(reason=first_line(error)), key="model_name_or_path") from error

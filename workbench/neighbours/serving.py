@@ -99,7 +99,7 @@ class Served:
         return self._completions.pieces(self._manners.who(model), ids, sampling, room, gone)
 
     def embed(self, model: str, texts: Sequence[str]) -> Sequence[Embedding]:
-        raise NotImplementedError  # it is among what the engine lacks
+        raise NotImplementedError  # embeddings are among what the engine lacks
 
     def add(self, name: str, folder: Path) -> None:
         check_adapters({name: folder}, self._manners.name)

@@ -14,7 +14,7 @@ from workbench.gguf.families import Layout
 from workbench.gguf.reading import is_gguf, layout_of_file, shapes_of_file
 from workbench.gguf.writing import plan, write
 from workbench.neighbours.ends import end_ids
-from workbench.problems import UserError
+from workbench.problems import UserError, first_line
 from workbench.text import Text
 
 VERSION = 1
@@ -140,7 +140,7 @@ def _merge(opening: Opening, base: Path, folder: Path, target: Path, name: str) 
     whole: Any = opening.whole(base, "fp32")
     try:
         merged = PeftModel.from_pretrained(whole, str(folder)).merge_and_unload()
-    except (RuntimeError, ValueError, AttributeError, NotImplementedError) as error:
-        said = Say.unmerged(name=name, reason=str(error).splitlines()[0][:200])
+    except (RuntimeError, ValueError, AttributeError, NotImplementedError) as error:  # each a way of peft to say no
+        said = Say.unmerged(name=name, reason=first_line(error))
         raise UserError(said, key="adapter_name_or_path") from error
     merged.save_pretrained(str(target))

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from workbench.problems import UserError
+from workbench.problems import UserError, first_line
 from workbench.text import Text
 
 
@@ -31,10 +31,10 @@ class Grammars:
         try:
             wanted = LLMatcher.grammar_from_json_schema(json.dumps(schema or {"type": "object"}))
         except ValueError as error:
-            raise _refused(str(error)) from error
+            raise _refused(first_line(error)) from error
         matcher = LLMatcher(self._tokens, wanted)
         if matcher.is_error():
-            raise _refused(matcher.get_error())
+            raise _refused(first_line(ValueError(matcher.get_error())))
         return Follower(matcher, self._tokens.vocab_size)
 
 
@@ -61,4 +61,4 @@ class Follower:
 
 
 def _refused(reason: str) -> UserError:
-    return UserError(Say.bad_schema(reason=reason.splitlines()[0][:300]), key="response_format")
+    return UserError(Say.bad_schema(reason=reason), key="response_format")

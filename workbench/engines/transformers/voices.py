@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.engines import BASE
-from workbench.problems import UserError
+from workbench.problems import UserError, first_line
 from workbench.text import Message, Text
 
 PROMPTS = ("PREFIX_TUNING", "P_TUNING", "PROMPT_TUNING")
@@ -149,4 +149,4 @@ def _misfits_are_said(name: str) -> Iterator[None]:
 
 
 def _bad_adapter(name: str, error: Exception) -> Message:
-    return Say.bad_adapter(name=name, reason=str(error).splitlines()[0][:200])
+    return Say.bad_adapter(name=name, reason=first_line(error))
