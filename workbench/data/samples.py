@@ -213,10 +213,19 @@ def _placeholders(entry: Entry, signed: tuple[tuple[str, int, int], ...]) -> Seq
     for number, record in raw_records(entry):
         if number > FIRST_ROWS:
             break
-        text = record.text if record.row is None else json.dumps(record.row, ensure_ascii=False, default=str)
-        if "{{" in text:
-            found |= dict.fromkeys(PLACEHOLDER.findall(text))
+        for text in _texts(record.text if record.row is None else record.row):
+            if "{{" in text:
+                found |= dict.fromkeys(PLACEHOLDER.findall(text))
     return tuple(found)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a row, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(inner)
 
 
 @lru_cache(maxsize=256)
