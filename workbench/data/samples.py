@@ -26,6 +26,8 @@ PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 SMALL_BYTES = 8_000_000
 """Sets up to this size are read whole to be counted; of larger ones the first rows stand for all."""
 FIRST_ROWS = 2_000
+FIRST_BYTES = 8_000_000
+"""The first rows are so many, or as many as hold so much."""
 MENDS_A_ROW = 8
 LOOKED_ROWS = 20
 ASKED_NAMES = {"name", "author"}
@@ -203,17 +205,19 @@ def joined(reasons: Sequence[Message]) -> Message:
 
 
 def placeholders(entry: Entry) -> list[str]:
-    """All names in ``{{ }}`` in the first 2,000 rows of the set, in order of appearance."""
+    """All names in ``{{ }}`` in the first rows of the set, in order of appearance."""
     return list(_placeholders(entry, signature(entry)))
 
 
 @lru_cache(maxsize=256)
 def _placeholders(entry: Entry, signed: tuple[tuple[str, int, int], ...]) -> Sequence[str]:
     found: dict[str, None] = {}
+    size = 0
     for number, record in raw_records(entry):
-        if number > FIRST_ROWS:
+        if number > FIRST_ROWS or size > FIRST_BYTES:
             break
         for text in _texts(record.text if record.row is None else record.row):
+            size += len(text)
             if "{{" in text:
                 found |= dict.fromkeys(PLACEHOLDER.findall(text))
     return tuple(found)
@@ -355,7 +359,7 @@ def _count(
     # Drawing by lot would take a reading of the whole set; the first rows stand for those that are drawn.
     most = max_samples if max_samples and not entry.num_samples else None
     reads = of_shape(read_set(replace(entry, num_samples=None), dict(values), most), shapes)
-    tally = _tallied(islice(reads, FIRST_ROWS), entry.name, measured=True)
+    tally = _tallied(reads, entry.name, measured=True)
     ended = next(reads, None) is None
     rows = tally.rows if ended else _told_records(entry) or tally.rows * total_bytes // max(1, tally.size_bytes)
     rows = min(entry.num_samples or rows, max_samples or sys.maxsize)
@@ -382,6 +386,7 @@ class _Tally:
 
 
 def _tallied(reads: Iterable[Read], name: str, measured: bool) -> _Tally:
+    """All of them, or the first rows if measured."""
     states: Counter[str] = Counter()
     first, size_bytes = None, 0
     for read in reads:
@@ -390,4 +395,6 @@ def _tallied(reads: Iterable[Read], name: str, measured: bool) -> _Tally:
             size_bytes += len(json.dumps(read.row, ensure_ascii=False, default=str).encode()) + 1
         if read.sample is None and first is None:
             first = told(name, read)
+        if measured and (states.total() >= FIRST_ROWS or size_bytes > FIRST_BYTES):
+            break
     return _Tally(states, size_bytes, first)
