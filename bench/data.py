@@ -14,8 +14,8 @@ from workbench.chats.encoding import Encoder
 from workbench.checks import Context
 from workbench.data.checkup import check_set
 from workbench.data.datasets import read_catalogue
+from workbench.desk import Desk
 from workbench.events import EventLog
-from workbench.jobs import Desk
 from workbench.jobs.train.rows import build_rows
 from workbench.models import load_tokenizer
 from workbench.runs import create

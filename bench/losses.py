@@ -19,9 +19,10 @@ from typing import Any
 
 import yaml
 
+from bench.peer import command
 from bench.table import machine
 from workbench.chats import template_text
-from workbench.cli import main as command
+from workbench.cli import main as run_command
 from workbench.events import Step, tail
 from workbench.setup.starter import starter_folder
 from workbench.workspace import Workspace, default_workspace, source_folder
@@ -113,14 +114,13 @@ class Comparison:
 
 def measure(peer: Path | None, folder: Path | None) -> Comparison:
     """Run every case with both, one after the other, and put the curves side by side."""
-    if peer is None or not (peer / "bin" / "llamafactory-cli").is_file():
-        raise SystemExit(f"--peer is '{peer}'. Accepted: a virtual environment with LLaMA-Factory in it. Name one.")
+    program = command(peer)
     place: AbstractContextManager[Any] = nullcontext(folder) if folder else tempfile.TemporaryDirectory()
     with place as root:
         workspace = lay(Path(root).resolve())
         found = Comparison()
         for case, variant in DRAWN:
-            theirs = their_losses(workspace, case, peer.absolute())
+            theirs = their_losses(workspace, case, program)
             found.curves.append(Curves(f"{case}, {variant}", our_losses(workspace, case, variant), theirs))
         return found
 
@@ -167,12 +167,12 @@ def line_end_learned(template: str) -> str:
 # The runs
 
 
-def their_losses(workspace: Workspace, case: str, peer: Path) -> list[float]:
+def their_losses(workspace: Workspace, case: str, program: Path) -> list[float]:
     """The peer's curve, from its own log."""
     name = f"saves/peer_{case}"
     log = workspace.root / name / "trainer_log.jsonl"
     if not log.is_file() or len(read_peer_log(log)) < STEPS:
-        words = [str(peer / "bin" / "llamafactory-cli"), "train", f"{case}.yaml", f"output_dir={name}"]
+        words = [str(program), "train", f"{case}.yaml", f"output_dir={name}"]
         environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
         subprocess.run([*words, "overwrite_output_dir=true"], cwd=workspace.root, env=environment, check=True)
     return whole_curve(read_peer_log(log), case)
@@ -184,7 +184,7 @@ def our_losses(workspace: Workspace, case: str, variant: str) -> list[float]:
     words = [str(workspace.root / f"{case}.yaml"), "precision=fp32", f"output_dir={name}", *VARIANTS[variant]]
     found = list(workspace.saves.glob(f"*/*/{name}/events.jsonl"))
     if not found or len(read_events(found[0])) < STEPS:
-        if command(["train", *words, "overwrite_output_dir=true"], workspace):
+        if run_command(["train", *words, "overwrite_output_dir=true"], workspace):
             raise SystemExit(f"Our run of {case} has failed.")
         found = list(workspace.saves.glob(f"*/*/{name}/events.jsonl"))
     return whole_curve(read_events(found[0]), case)

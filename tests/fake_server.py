@@ -20,6 +20,15 @@ def note(**what: Any) -> None:
         file.write(json.dumps(what) + "\n")
 
 
+def likely(prompt: list[int], others: int) -> list[Any]:
+    """What vLLM tells of a prompt: of each token but the first its rank, here its last digit, and the likelier ones."""
+    told: list[Any] = [None]
+    for token in prompt[1:]:
+        ranks = {token: token % 10 + 1, **{1000 + rank: rank for rank in range(1, min(others, token % 10) + 1)}}
+        told.append({str(one): {"logprob": -float(rank), "rank": rank, "decoded_token": "x"} for one, rank in ranks.items()})
+    return told
+
+
 class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: Any) -> None:
         pass
@@ -33,6 +42,8 @@ class Handler(BaseHTTPRequestHandler):
         note(path=self.path, key=self.headers["Authorization"], **body)
         if body.get("lora_name") == "bad" or body.get("model") == "unknown":
             self.answer(400, {"error": {"message": "no such adapter"}})
+        elif "prompt_logprobs" in body:
+            self.answer(200, {"choices": [{"text": "1", "prompt_logprobs": likely(body["prompt"], body["prompt_logprobs"])}]})
         elif self.path != "/v1/completions":
             self.answer(200, "Success")
         else:
@@ -65,12 +76,16 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
 
 
+class Server(ThreadingHTTPServer):
+    request_queue_size = 64  # with five, the usual number, a busy machine turns away some of those who come at once
+
+
 def main(words: list[str]) -> None:
     note(started=words)
     if "--fail" in words:
         print("loading\nCUDA out of memory", file=sys.stderr)
         sys.exit(3)
-    ThreadingHTTPServer(("127.0.0.1", int(words[words.index("--port") + 1])), Handler).serve_forever()
+    Server(("127.0.0.1", int(words[words.index("--port") + 1])), Handler).serve_forever()
 
 
 if __name__ == "__main__":

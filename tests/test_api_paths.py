@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,7 +17,8 @@ from workbench.engines.echo import Echo
 
 EVERYTHING = frozenset(
     ["seed", "top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs",
-     "json_schema", "ignore_eos", "tools", "embeddings", "adapters", "tokens"]
+     "json_schema", "ignore_eos", "tools", "embeddings", "adapters", "tokens",
+     "score"]
 )  # fmt: skip
 
 
@@ -76,6 +78,7 @@ def test_whatever_the_engine_lacks_is_refused() -> None:
             ("/tokenize", {"prompt": "a"}),
             ("/v1/load_lora_adapter", {"lora_name": "a"}),
             ("/v1/completions", {"prompt": "a", "logprobs": 1}),
+            ("/v1/completions", {"prompt": "a", "logprobs": 1, "echo": True}),
         ):
             assert send(url, path, body).json()["error"]["code"] == "unsupported"
         neutral = {"top_k": -1, "min_p": 0, "repetition_penalty": 1, "presence_penalty": 0, "frequency_penalty": 0}
@@ -166,12 +169,49 @@ class TestCompletions:
         assert [set(row) for row in rows["top_logprobs"]] == [{token} for token in rows["tokens"]]  # type: ignore[call-overload]
         assert len(set(rows["token_logprobs"])) == 1
 
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_the_chances_of_the_prompt_itself(self, url: str, stream: bool) -> None:
+        body = {"prompt": [[4, 5], [7, 8, 9]], "logprobs": 1, "echo": True, "max_tokens": 1, "temperature": 0, "model": BASE}
+        response = send(url, "/v1/completions", {**body, "stream": stream})
+        choices = [choice for part in events(response) for choice in part["choices"]] if stream else response.json()["choices"]
+        found = [one for one in choices if one["index"] == 1]
+        rows: dict[str, list[object]] = {}
+        for name, values in ((name, values) for one in found for name, values in one["logprobs"].items()):
+            rows.setdefault(name, []).extend(values)
+        half = math.log(0.5)
+        assert "".join(one["text"] for one in found) == " 7 8 9 0"
+        assert rows["tokens"] == [" 7", " 8", " 9", " 0"]
+        assert rows["token_logprobs"] == [None, half, 2 * half, half]
+        assert rows["top_logprobs"] == [None, {" 8": half}, {" 9?": half, " 9": 2 * half}, {" 0": half}]
+        assert rows["text_offset"] == [0, 2, 4, 6]
+
+    def test_the_prompt_alone(self, url: str) -> None:
+        body = {"prompt": "one two", "echo": True, "max_tokens": 0, "model": BASE}
+        answer = send(url, "/v1/completions", {**body, "logprobs": 0}).json()
+        [choice] = answer["choices"]
+        assert (choice["text"], choice["finish_reason"]) == ("one two", "length")
+        assert len(choice["logprobs"]["tokens"]) == 2
+        assert choice["logprobs"]["top_logprobs"] is None
+        assert answer["usage"] == {"prompt_tokens": 2, "completion_tokens": 0, "total_tokens": 2}
+        assert send(url, "/v1/completions", body).json()["choices"][0]["text"] == "one two"
+        empty = send(url, "/v1/completions", {**body, "prompt": "", "logprobs": 1}).json()["choices"][0]
+        assert (empty["text"], empty["logprobs"]["tokens"]) == ("", [])
+
+    def test_the_one_token_behind_a_scored_prompt_is_always_there(self) -> None:
+        engine = Noting((BASE,), 0.0, frozenset())
+        body = {"prompt": "a", "echo": True, "logprobs": 1, "max_tokens": 1}
+        with serving(engine) as url:
+            for more in ({}, {"max_tokens": 2}, {"temperature": 0}, {"temperature": 0, "logit_bias": {"1": 2}}):
+                rows = send(url, "/v1/completions", {**body, **more}).json()["choices"][0]["logprobs"]
+                assert len(rows["tokens"]) == 1 + {**body, **more}["max_tokens"]
+        assert [sampling.ignore_eos for _, _, sampling in engine.asked] == [True, False, True]
+
     @pytest.mark.parametrize(
         ("body", "param"),
         [
             ({}, "prompt"), ({"prompt": []}, "prompt"), ({"prompt": [[]]}, "prompt[0]"), ({"prompt": [-1]}, "prompt[0]"),
             ({"prompt": "a", "suffix": "b"}, "suffix"), ({"prompt": "a", "best_of": 2}, "best_of"),
-            ({"prompt": [1], "echo": True}, "echo"), ({"prompt": "a", "echo": True, "logprobs": 0}, "echo"),
+            ({"prompt": [1], "echo": True}, "echo"), ({"prompt": "a", "echo": True, "logprobs": 21}, "logprobs"),
             ({"prompt": "a", "logprobs": 21}, "logprobs"), ({"prompt": "a", "max_tokens": 0}, "max_tokens"),
             ({"prompt": ["a"] * 41}, "n"),
         ],

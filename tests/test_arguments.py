@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from workbench import preconditions
-from workbench.jobs import Desk
+from workbench.desk import Desk
 from workbench.jobs.train import arguments
 from workbench.jobs.train.arguments import eval_every, save_every, scheduler_settings, training_arguments
 from workbench.jobs.train.optimisers import own_optimizer, transformers_name

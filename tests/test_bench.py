@@ -1,8 +1,10 @@
-"""The comparison of losses: reads both logs, tells the differences, and gives both programs a file that both read."""
+"""The comparisons: of losses, both logs read and both programs given one file; of serving, what is counted and told."""
 
 import json
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 from bench.losses import (
@@ -18,9 +20,16 @@ from bench.losses import (
     read_peer_log,
     whole_curve,
 )
+from bench.peer import command
+from bench.serve import ASKED, MANY, PROMPTS, Figures, one_round, percentile_95, ways
+from bench.serve import Comparison as Serving
+from bench.servers import Heard, Server, client_of, part, watched
+from tests.serving import serving
 from workbench.chats import template_text
+from workbench.engines import BASE
+from workbench.engines.echo import Echo
 from workbench.events import EventLog, Finished, Step
-from workbench.specs import TrainSpec, read_flat
+from workbench.specs import ServeSpec, TrainSpec, read_flat
 
 
 def test_the_peers_log_gives_its_losses_without_the_closing_line(tmp_path: Path) -> None:
@@ -77,3 +86,86 @@ def test_the_line_end_moves_among_what_is_learned_and_nothing_else_changes() -> 
 def test_every_case_is_drawn_with_the_same_tokens_learned() -> None:
     assert {case for case, variant in DRAWN if variant == LINE_END} == set(CASES)
     assert {variant for _, variant in DRAWN} == set(VARIANTS)
+
+
+class TestServing:
+    def test_a_round_is_all_tokens_over_all_time(self) -> None:
+        figures = Figures("ours", 8)
+        figures.add([Heard(0.5, 128), Heard(1.5, 72)], 4.0, 300 * 2**20)
+        figures.add([Heard(0.7, 100), Heard(0.9, 100)], 2.0, 200 * 2**20)
+        assert (figures.rates, figures.rate) == ([50, 100], 75)
+        assert figures.row(2.5) == "| ours | 8 | 75 | 50 to 100 | 2.50 | 0.8 | 1.41 | 250 |"
+
+    def test_95_of_100_stay_below(self) -> None:
+        assert percentile_95([float(value) for value in range(101)]) == 95
+        assert percentile_95([3.0]) == 3
+
+    def test_the_ratio_is_over_the_best_rival_with_as_many_streams(self) -> None:
+        found = Serving({"ours": "peer, fp32", "other": "peer"})
+        rates = {("ours", 1): 30, ("peer, fp32", 1): 20, ("peer, bf16", 1): 40, ("other", 1): 80}
+        for (name, streams), rate in {**rates, ("peer, fp32, 8 at once", 8): 10, ("peer, fp32", 8): 15, ("ours", 8): 60}.items():
+            found.figures(name, streams).add([Heard(0.1, rate)], 1.0, 2**20)
+        told = {key: found.ratio(figures) for key, figures in found.all.items()}
+        assert told[("ours", 1)] == 1.5 and told[("other", 1)] == 2 and told[("ours", 8)] == 4
+        assert told[("peer, bf16", 1)] is None
+        assert "| ours | 8 | 60 | 60 to 60 | 4.00 | 0.1 | 0.1 | 1 |" in found.markdown().splitlines()
+        assert "Answers have 10 to 80 tokens." in found.markdown()
+        lines = found.to_json()["lines"]
+        assert lines[0] == {**vars(found.figures("ours", 1)), "ratio": 1.5}
+        assert json.loads(json.dumps(lines)) == lines
+
+    def test_every_way_of_ours_has_a_spec_and_rivals(self) -> None:
+        every = ways()
+        ours, theirs = [way for way in every if way.rivals], [way for way in every if not way.rivals]
+        assert [way.values["infer_backend"] for way in ours] == ["transformers", "transformers", "llamacpp", "llamacpp"]
+        assert len({way.name for way in every}) == len(every) == 10
+        for way in ours:
+            assert not read_flat(ServeSpec, {"model_name_or_path": "models/x", **way.values}).problems
+            rivals = [one for one in theirs if one.name.startswith(way.rivals)]
+            assert {streams for one in rivals for streams in one.streams} == set(way.streams) == set(ASKED)
+        assert len(set(PROMPTS)) == len(PROMPTS) == MANY >= max(ASKED.values())
+
+    @pytest.mark.parametrize(
+        ("line", "said"),
+        [
+            ('data: {"choices": [{"delta": {"content": "hi"}}]}', ("hi", 0)),
+            ('data: {"choices": [], "usage": {"completion_tokens": 7}}', ("", 7)),
+            ('data:{"choices": [{"delta": {"role": "assistant", "content": ""}}], "usage": null}', ("", 0)),
+            ('data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}', ("", 0)),
+            ("data: [DONE]", ("", 0)),
+            (": a comment", ("", 0)),
+            ("", ("", 0)),
+        ],
+    )
+    def test_a_line_of_a_stream(self, line: str, said: tuple[str, int]) -> None:
+        assert part(line) == said
+
+    def test_a_server_is_asked_in_a_round(self) -> None:
+        with serving(Echo((BASE,), 0.0)) as url, client_of(url) as client:
+            server = Server(client, psutil.Process(), lambda text: 1000)
+            rounds = list(one_round(server, (1, 8), 5))
+        assert [(streams, len(heard)) for streams, heard, _, _ in rounds] == list(ASKED.items())
+        for _, heard, seconds, memory in rounds:
+            assert {one.tokens for one in heard} == {5}, "as the server counts them"
+            assert all(0 < one.first_s < seconds for one in heard)
+            assert memory > 2**20
+
+    def test_a_server_that_does_not_count_is_counted_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with serving(Echo((BASE,), 0.0)) as url, client_of(url) as client:
+            monkeypatch.setattr("bench.servers.part", lambda line: (part(line)[0], 0))
+            assert Server(client, psutil.Process(), lambda text: len(text.split())).ask("x", 4).tokens == 4
+
+    def test_the_most_is_kept_of_what_was_held(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        told = iter([5, 9, *[7] * 1000])
+        monkeypatch.setattr("bench.servers.held", lambda process: next(told))
+        monkeypatch.setattr("bench.servers.LOOK_S", 0.001)
+        nobody: Any = None
+        with watched(nobody) as seen:
+            while len(seen) < 3:
+                pass
+        assert max(seen) == 9
+
+    def test_without_the_peer_it_is_said_what_is_wanted(self, tmp_path: Path) -> None:
+        for given in (None, tmp_path):
+            with pytest.raises(SystemExit, match="Accepted: a virtual environment"):
+                command(given)

@@ -6,9 +6,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import gradio as gr
 import pytest
 
 from tests.serving import KEY, TUNED, listening, serving
@@ -17,12 +20,15 @@ from workbench import conversations
 from workbench.conversations import Conversation, asked_with, read_conversation, read_tools, turns_of
 from workbench.engines import BASE, Sampling
 from workbench.engines.echo import Echo
+from workbench.events import Ready
 from workbench.problems import UserError
 from workbench.sampling import PRESETS, SamplingSection, SamplingSpec, preset, sampling_of, thinks
 from workbench.specs import read_flat
 from workbench.talk import CallPart, Extras, Part, add_adapter, model_names, parts
 from workbench.text import ENGLISH
 from workbench.ui import launchers
+from workbench.ui import serving as panels
+from workbench.ui.chatroom import Room
 from workbench.ui.chatting import (
     Exchange,
     Side,
@@ -40,6 +46,8 @@ from workbench.ui.clients import Server, clients, curl, node, python
 from workbench.ui.comparing import differences, keep_vote, shuffled, speaker, tally, tally_line, told_vote, vote_line
 from workbench.ui.launchers import plain_name, write_launchers
 from workbench.ui.loading import Standing, answerers, serve_spec
+from workbench.ui.serving import Opening, Panel, api_state
+from workbench.view import View
 from workbench.workspace import Workspace
 
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
@@ -309,9 +317,56 @@ class TestClients:
         assert "the key that you set" in shown and "API_KEY" in shown and ">any<" not in shown
 
 
+class TestAKeyThatIsForgotten:
+    """The window that was given the key is gone, and the API that asks for it goes on."""
+
+    @pytest.fixture
+    def panel(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Panel]:
+        monkeypatch.delenv("API_KEY", raising=False)
+        with keyed_api(monkeypatch, KEY) as panel:
+            yield panel
+
+    def test_the_page_says_so_and_how_to_go_on(self, panel: Panel) -> None:
+        now = panels.open_api(panel.room)
+        shown = api_state(panel.room, now, ENGLISH)
+        assert "Its key is not known here any more" in shown and "stop the API and start it again" in shown
+        assert "the key that you set" in shown and ">any<" not in shown
+
+    def test_it_is_entered_again(self, panel: Panel) -> None:
+        opening, name = Opening(panel, 1, []), panels.open_api(panel.room).name
+        assert opening.remember("en", "  ") == {panel.told: gr.skip()}
+        assert "does not take this key" in opening.remember("en", "another")[panel.told]
+        assert panel.room.keys == {}
+        assert "It asks for the key" in opening.remember("en", f" {KEY} ")[panel.state]
+        assert panel.room.keys == {name: KEY}
+        assert opening.remember("en", "for the next start") == {panel.told: gr.skip()}
+        assert panel.room.keys == {name: KEY}
+
+    def test_one_without_a_key_takes_any(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with keyed_api(monkeypatch, None) as panel:
+            shown = api_state(panel.room, panels.open_api(panel.room), ENGLISH)
+            assert ">any<" in shown and "key is not known" not in shown and "It asks" not in shown
+            assert Opening(panel, 1, []).remember("en", "new") == {panel.told: gr.skip()}
+
+
+@contextmanager
+def keyed_api(monkeypatch: pytest.MonkeyPatch, key: str | None) -> Iterator[Panel]:
+    """The fold in a window that has just been opened beside an API that runs."""
+    desk: Any = SimpleNamespace(locale=lambda language: ENGLISH)
+    room = Room(desk, cast(Any, None), cast(Any, None))
+    panel = Panel(room, *(object() for _ in range(7)))
+    with serving(Echo((BASE,), 0.0), key) as url:
+        run: Any = SimpleNamespace(name=".serve/one")
+        now = Standing("ready", run, View(ready=Ready(url, [BASE])))
+        monkeypatch.setattr(panels, "open_api", lambda room: now)
+        yield panel
+
+
 def test_presets_are_accepted_and_change_all_that_draws() -> None:
     assert set(PRESETS) == {"exact", "balanced", "lively"}
     for name in PRESETS:
         assert read_flat(SamplingSpec, preset(name)).problems == []
+    most = [read_flat(SamplingSpec, {"temperature": given}).problems for given in (2, 2.1)]
+    assert most[0] == [] and [problem.key for problem in most[1]] == ["temperature"], "as the API takes it"
     assert preset("exact")["temperature"] == 0 and preset("exact")["min_p"] == 0
     assert {len(preset(name)) for name in PRESETS} == {7}

@@ -20,8 +20,8 @@ from workbench.chats import (
     use_template,
 )
 from workbench.engines import Chat
-from workbench.jobs.serve import prompt_of
 from workbench.models import load_tokenizer
+from workbench.opening import prompt_of
 from workbench.problems import UserError
 from workbench.workspace import source_folder
 

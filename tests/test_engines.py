@@ -18,13 +18,13 @@ from transformers import DynamicCache
 from tests.tiny import CONTEXT, END, SPECIAL, START, write_model
 from workbench import engines, runs
 from workbench.chats import stop_tokens
+from workbench.desk import Desk
 from workbench.engines import BASE, Chat, Engine, Piece, Raw, Sampling, TooLong
 from workbench.engines.transformers.computing import Apart, Computing
 from workbench.engines.transformers.writing import BROKEN
 from workbench.events import EventLog, Note, Phase, tail
-from workbench.jobs import Desk
-from workbench.jobs.serve import model_names, prepare
 from workbench.models import load_model, load_tokenizer
+from workbench.opening import model_names, prepare
 from workbench.problems import UserError
 from workbench.sockets import plugins
 from workbench.specs import ServeSpec, read_flat
@@ -75,7 +75,7 @@ def desk_for(workspace: Workspace, **values: Any) -> tuple[ServeSpec, Desk]:
 
 def open_engine(workspace: Workspace, **values: Any) -> Engine:
     spec, desk = desk_for(workspace, **values)
-    engine: Engine = plugins(engines)[spec.engine.infer_backend].open(spec.engine, prepare(spec, desk))
+    engine: Engine = plugins(engines)[spec.engine.infer_backend].open(spec.engine, prepare(spec.model, desk))
     return engine
 
 
@@ -309,7 +309,7 @@ def test_an_adapter_of_another_shape_is_told(home: Workspace, tmp_path: Path) ->
 
 def test_opening_says_its_phases_and_its_precision(home: Workspace) -> None:
     spec, desk = desk_for(home)
-    plugins(engines)["transformers"].open(spec.engine, prepare(spec, desk))
+    plugins(engines)["transformers"].open(spec.engine, prepare(spec.model, desk))
     events = [entry.event for entry in tail(desk.run.events, 0)[0]]
     assert [event.name for event in events if isinstance(event, Phase)] == ["fetching", "model"]
     assert any("fp32 on cpu" in str(event.message) for event in events if isinstance(event, Note))
@@ -320,7 +320,7 @@ def test_an_adapter_that_learned_another_template_is_told(home: Workspace) -> No
     told = home.saves / "tiny" / "lora" / "first" / "spec.yaml"
     told.write_text("template: qwen\n")
     try:
-        prepare(spec, desk)
+        prepare(spec.model, desk)
     finally:
         told.unlink()
     notes = [str(e.event.message) for e in tail(desk.run.events, 0)[0] if isinstance(e.event, Note)]

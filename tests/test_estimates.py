@@ -22,6 +22,7 @@ from workbench.estimates.needs import PARTS, Batch, Ground, Setting, batch_secon
 from workbench.estimates.row_lengths import RowLengths, guessed_tokens, row_lengths
 from workbench.events import EventLog, Finished, Started, Step
 from workbench.jobs.measure import STEPS, chosen_rows, shortened
+from workbench.jobs.measure import told as told_measured
 from workbench.machine import Card, Machine
 from workbench.models import Say as Models
 from workbench.plans import Plan
@@ -222,6 +223,14 @@ def test_what_was_measured_is_believed(workspace: Workspace) -> None:
     like = estimated(workspace, lora_rank=16)
     assert like.source == "runs" and like.total_bytes > 850_000_000
     assert estimated(workspace, finetuning_type="full").source == "formula"
+
+
+def test_of_several_processes_one_alone_is_measured_and_that_is_said(workspace: Workspace) -> None:
+    measurements.keep(workspace, measured(workspace))
+    assert estimated(workspace, num_processes=1).source == "measured"
+    assert estimated(workspace, num_processes=2).source == "runs"
+    for processes, words in ((1, "Measured: 900 MB"), (3, "Measured with one of 3 processes alone: 900 MB")):
+        assert str(told_measured(setting(num_processes=processes).spec, 900_000_000, 2.0, 8)).startswith(words)
 
 
 def test_the_newest_measurement_counts_and_a_damaged_file_does_not(workspace: Workspace) -> None:

@@ -1,6 +1,7 @@
 """Engines that pass questions on: vLLM and SGLang by way of a server that counts, a remote URL by way of our own, and auto."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -16,12 +17,12 @@ from tests import fake_server
 from tests.serving import BASE, Echo, serving
 from tests.tiny import write_model
 from workbench import engines, runs
+from workbench.desk import Desk
 from workbench.engines import Chat, Engine, Piece, Raw, Sampling, TooLong, auto
 from workbench.events import EventLog, Note, tail
-from workbench.jobs import Desk
-from workbench.jobs.serve import prepare
 from workbench.neighbours.process import Neighbour, watched
 from workbench.neighbours.words import Words
+from workbench.opening import prepare
 from workbench.problems import UserError
 from workbench.sockets import plugins
 from workbench.specs import ServeSpec, read_flat
@@ -46,7 +47,7 @@ def opened(home: Workspace, **values: Any) -> tuple[Engine, Desk]:
     spec = read_flat(ServeSpec, values).unwrap()
     run = runs.create(home, spec)
     desk = Desk(run, EventLog(run.events), False)
-    engine: Engine = plugins(engines)[spec.engine.infer_backend].open(spec.engine, prepare(spec, desk))
+    engine: Engine = plugins(engines)[spec.engine.infer_backend].open(spec.engine, prepare(spec.model, desk))
     return engine, desk
 
 
@@ -158,6 +159,23 @@ def test_vllm_is_started_with_the_fields_and_ends_with_us(home: Workspace, seen:
     engine.close()
     with pytest.raises(UserError):
         answer(engine)
+
+
+def test_a_server_tells_how_likely_given_tokens_are(home: Workspace, seen: Path) -> None:
+    engine, _ = opened(home, infer_backend="vllm", model_name_or_path="models/tiny", vllm_maxlen=32)
+    rows = [([40, 41, 50], 1), ([40, 62], 0), *(([5] * at, at - 1) for at in range(2, 30))]
+    first, second, *rest = engine.score(BASE, rows, likeliest=1)
+    assert (first.logprobs, first.greedy) == ([-2.0, -1.0], [False, True])
+    assert [[one.token for one in chance.others] for chance in first.chances] == [[1001], [50]]
+    assert (math.isnan(second.logprobs[0]), second.logprobs[1], second.greedy) == (True, -3.0, [False, False])
+    assert [len(one.logprobs) for one in rest] == [1] * 28
+    asked = [line for line in lines(seen) if "prompt_logprobs" in line]
+    assert {line["max_tokens"] for line in asked} == {1}
+    assert sorted(len(line["prompt"]) for line in asked) == sorted(len(ids) for ids, _ in rows)
+    assert engine.frame(BASE).context == 30
+    with pytest.raises(TooLong, match="fewer than 32"):
+        engine.score(BASE, [([5] * 32, 1)])
+    engine.close()
 
 
 def test_the_last_words_of_a_server_that_fails_are_said(home: Workspace, seen: Path) -> None:

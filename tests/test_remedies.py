@@ -11,8 +11,9 @@ import pytest
 
 from tests.bad_inputs import GOOD
 from tests.conftest import Tell
+from workbench import ceilings
 from workbench import remedies as module
-from workbench.ceilings import ceiling_bytes, kills
+from workbench.ceilings import ceiling_bytes, counted, kills
 from workbench.checking import check_train
 from workbench.checkpoints import given_checkpoint, planned_steps, step_of
 from workbench.cli.flags import given_values
@@ -182,12 +183,6 @@ def test_rows_that_are_packed_change_their_number_with_the_cutoff(workspace: Wor
     assert keeps_place(plain, {"cutoff_len": 128}) and not keeps_place(packed, {"cutoff_len": 128})
 
 
-def test_a_full_disk_is_answered_with_fewer_files(workspace: Workspace) -> None:
-    run = ended(workspace, Failed([Problem(verbatim("full"))], cause="disk"))
-    assert [one.differs for one in found(run)] == [[("save_total_limit", "2", "1")], [("save_strategy", "steps", "no")]]
-    assert all(one.spec.saving.resume_from_checkpoint for one in found(run))
-
-
 def test_what_is_missing_here_is_not_offered(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     run = ended(workspace, NO_MEMORY)
     assert any(one.differs[0][0] == "quantization_bit" for one in found(run))
@@ -216,14 +211,35 @@ def test_a_worker_that_linux_ended_is_told_from_one_that_was_lost(
     run = ended(workspace)
     assert run.state() == "lost"
     assert cause_of(run, run.view(), "lost") == ""
-    for started, now, cause in ((2, 3, "memory"), (3, 3, ""), (-1, 3, "")):
+    counter = tmp_path / "vmstat"
+    counter.write_text("nr_dirty 4\noom_kill 17\nworkingset_refault_oom_kill 1\n")
+    assert (kills(counter), kills(tmp_path / "none")) == (17, -1)
+    for started, file, cause in ((15, "vmstat", "memory"), (17, "vmstat", ""), (-1, "vmstat", ""), (15, "gone", "")):
         view = run.view()
-        view.started, view.started_at = Started(1, kills=started), view.last_at + 1e6
-        monkeypatch.setattr(module, "kills", lambda now=now: now)
+        view.started, view.started_at = Started(1, kills=started, counter=str(tmp_path / file)), view.last_at + 1e6
         assert cause_of(run, view, "lost") == cause
-    (tmp_path / "vmstat").write_text("nr_dirty 4\noom_kill 17\nworkingset_refault_oom_kill 1\n")
-    assert kills(tmp_path / "vmstat") == 17
-    assert kills(tmp_path / "none") == -1
+        offered = after(run, view, "lost")
+        assert (offered.killed is not None) == bool(cause)
+        if offered.killed:
+            said = ENGLISH(offered.killed)
+            assert "probably by the system" in said and "2 of the processes that it may be one of" in said
+
+
+def test_who_was_ended_is_counted_by_control_group_where_that_is_known(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(ceilings, "COUNTERS", {"": f"{tmp_path}/two{{group}}/e", "memory": f"{tmp_path}/one{{group}}/e"})
+    groups = tmp_path / "groups"
+    for version, lines, known in (
+        ("two/me", "0::/me\n", 3),
+        ("one/me/deep", "9:name=systemd:/\n4:memory:/me/deep\n1:cpu:/\n0::/\n", 5),
+    ):
+        groups.write_text(lines)
+        assert counted(groups) == (kills(), ""), "it is not counted there"
+        (tmp_path / version).mkdir(parents=True)
+        (tmp_path / version / "e").write_text(f"oom 9\noom_kill {known}\noom_group_kill 0\n")
+        assert counted(groups) == (known, str(tmp_path / version / "e"))
+    assert counted(tmp_path / "none") == (kills(), "")
 
 
 def test_a_worker_that_held_nearly_all_there_is_was_ended_for_it(

@@ -11,8 +11,8 @@ import pytest
 
 from workbench import runs
 from workbench.api.shapes import BY_FAMILY
+from workbench.desk import Desk
 from workbench.events import Failed, Ready
-from workbench.jobs import Desk
 from workbench.jobs.serve import find_adapter, read_keys, rules
 from workbench.models import load_tokenizer
 from workbench.problems import UserError

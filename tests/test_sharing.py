@@ -1,12 +1,16 @@
 """Several processes: how rows are dealt out, what does not go together, which cards are shown, what is left for each."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.bad_inputs import GOOD
 from workbench import preconditions
+from workbench.checking import check_train
+from workbench.deepspeed_file import own_file
 from workbench.estimates.model_facts import ModelFacts
 from workbench.estimates.needs import PARTS, Ground, Setting
 from workbench.estimates.sharing import shared_parts
@@ -18,6 +22,7 @@ from workbench.plans import rows_a_step, total_steps
 from workbench.preconditions import unmet
 from workbench.problems import UserError
 from workbench.specs import TrainSpec, read_flat
+from workbench.workspace import Workspace
 
 
 def spec_of(**more: Any) -> TrainSpec:
@@ -222,8 +227,6 @@ def test_the_environment_is_that_of_torchrun(monkeypatch: pytest.MonkeyPatch) ->
 
 class FakeDesk:
     def __init__(self, root: Path) -> None:
-        from workbench.workspace import Workspace
-
         self.run = type("FakeRun", (), {"workspace": Workspace(root)})()
 
 
@@ -237,10 +240,69 @@ def test_deepspeed_is_told_the_stage_and_what_may_rest(tmp_path: Path) -> None:
     (tmp_path / "own.json").write_text('{"zero_optimization": {"stage": 1}}', "utf-8")
     own = spec_of(num_processes=2, distributed="zero2", deepspeed="own.json")
     assert deepspeed_settings(own, desk) == {"zero_optimization": {"stage": 1}}
-    for wrong in ("none.json", "../own.json"):
-        with pytest.raises(UserError) as raised:
-            deepspeed_settings(spec_of(num_processes=2, distributed="zero2", deepspeed=wrong), desk)
-        assert raised.value.problems[0].key == "deepspeed"
+
+
+OWN: dict[str, Any] = {"num_processes": 2, "distributed": "zero2", "deepspeed": "own.json"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "'own.json' can't be read as DeepSpeed's settings: there is no such file. Accepted: a JSON file"),
+        ('{\n "zero_optimization": {"stage": 2},\n}', "line 3, column 1"),
+        ("[1]", "holds no JSON object"),
+        ('{"zero_optimization": 2}', "its zero_optimization is 2 and no object"),
+        ('{"zero_optimization": {"stage": 4}}', "its zero_optimization.stage is 4, and there are 0, 1, 2, 3"),
+        ('{"gradient_accumulation_steps": 3}', "says gradient_accumulation_steps: 3, and 'Accumulation' is 2"),
+        ('{"optimizer": {"params": {"lr": 0.1}}}', "says optimizer.params.lr: 0.1, and 'Learning rate' is 3e-4"),
+    ],
+)
+def test_a_broken_file_of_deepspeed_is_refused_by_name_before_anything_starts(
+    text: str | None, words: str, workspace: Workspace
+) -> None:
+    if text is not None:
+        (workspace.root / "own.json").write_text(text, "utf-8")
+    told = {problem.key: str(problem.message) for problem in check_train(workspace, {**GOOD, **OWN}).problems}
+    assert words in told["deepspeed"] and "own.json" in told["deepspeed"]
+    alone = check_train(workspace, {**GOOD, **OWN, "num_processes": 1})
+    assert alone.spec is not None, "what is not used is not read"
+    with pytest.raises(UserError, match="Accepted: a name or a path inside it"):
+        own_file(workspace, spec_of(**{**OWN, "deepspeed": "../own.json"}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "more", "words"),
+    [
+        ({"zero_optimization": {"stage": 2}, "gradient_accumulation_steps": "auto", "gradient_clipping": 1}, {}, []),
+        ({"zero_optimization": {"stage": 3}}, {}, ["has stage 3 of ZeRO, and that holds: 'Shared as' is zero2"]),
+        ({"zero_optimization": {"stage": 2}}, {"offload": True}, ["'Rest in memory' is on and has no effect"]),
+        (
+            {"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}},
+            {},
+            ["though 'Rest in memory' is off"],
+        ),
+        ({"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}}, {"offload": True}, []),
+        ({"zero_optimization": {"stage": 2, "offload_param": {"device": "none"}}}, {}, []),
+        (
+            {"zero_optimization": {"stage": 2}, "optimizer": {"type": "AdamW"}, "scheduler": {"type": "WarmupLR"}},
+            {},
+            ["'Optimiser' has no effect", "'Scheduler' has no effect"],
+        ),
+    ],
+)
+def test_what_a_file_of_deepspeed_overrules_is_told(
+    settings: dict[str, Any],
+    more: dict[str, Any],
+    words: list[str],
+    workspace: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(preconditions, "find_spec", lambda name: name)
+    (workspace.root / "own.json").write_text(json.dumps(settings), "utf-8")
+    checked = check_train(workspace, {**GOOD, **OWN, **more})
+    assert checked.problems == ()
+    told = [str(one) for one in checked.warnings if "own.json" in str(one)]
+    assert len(told) == len(words) and all(one in said for one, said in zip(words, told, strict=True))
 
 
 @pytest.mark.parametrize(

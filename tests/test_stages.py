@@ -62,6 +62,15 @@ def test_a_mark_reaches_the_row() -> None:
         }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("stage", "more", "passes"),
+    [("sft", {}, 0), ("rm", {}, 0), ("dpo", {}, 1), ("dpo", {"pref_loss": "simpo"}, 0), ("dpo", {"pref_loss": "orpo"}, 0),
+     ("kto", {}, 3), ("grpo", {}, 0), ("grpo", {"beta": 0.1}, 1), ("ppo", {}, 1)],
+)  # fmt: skip
+def test_a_stage_says_whether_it_asks_a_reference(stage: str, more: dict[str, Any], passes: int) -> None:
+    assert spec_of(stage, **more).reference_passes == passes
+
+
 def test_text_and_talk_become_running_text() -> None:
     pt = STAGES["pt"]
     (script,) = pt.scripts(spec_of("pt"), Sample(text="Seven is prime."))

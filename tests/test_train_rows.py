@@ -12,8 +12,8 @@ from tests.bad_inputs import GOOD
 from workbench import stages
 from workbench.chats import ChatOptions, use_template
 from workbench.chats.encoding import Encoder
+from workbench.desk import Desk
 from workbench.events import EventLog, Note, tail
-from workbench.jobs import Desk
 from workbench.jobs.train.cache import kept
 from workbench.jobs.train.rows import Rows, build_rows
 from workbench.models import load_tokenizer

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from workbench import generate
-from workbench.specs import Reading, ServeSpec, TrainSpec, read_flat
+from workbench.specs import EvalSpec, Reading, ServeSpec, TrainSpec, read_flat
 from workbench.tutorials import known_keys
 from workbench.tutorials import reasons as reasons_module
 from workbench.tutorials.renames import NAMES, OPTIMISERS, ORDERS, VALUES
@@ -187,3 +187,20 @@ def test_a_file_that_only_measures_is_refused() -> None:
 def test_values_of_a_list_are_named() -> None:
     words = problems(read(report_to="neptune"))["report_to"]
     assert "'neptune'" in words and "of tensorboard, wandb, swanlab, trackio, mlflow" in words
+
+
+def test_files_that_predict_or_evaluate_are_for_the_command_that_measures() -> None:
+    predicts = {"model_name_or_path": "m", "stage": "sft", "do_predict": True, "finetuning_type": "lora", "template": "llama3",
+                "eval_dataset": "identity,alpaca_en_demo", "cutoff_len": 2048, "max_samples": 50, "predict_with_generate": True,
+                "per_device_eval_batch_size": 1, "output_dir": "saves/x/lora/predict", "overwrite_output_dir": True}  # fmt: skip
+    reading = read_flat(EvalSpec, predicts)
+    spec = reading.unwrap()
+    assert (spec.sets.dataset, spec.sets.max_samples, spec.model.template) == (["identity", "alpaca_en_demo"], 50, "llama3")
+    assert [one for one in told(reading) if "per_device_eval_batch_size" in one] == told(reading)
+    evaluates = {"model_name_or_path": "m", "finetuning_type": "lora", "task": "mmlu_test", "template": "fewshot", "lang": "en",
+                 "n_shot": 5, "batch_size": 4}  # fmt: skip
+    reading = read_flat(EvalSpec, evaluates)
+    assert (reading.unwrap().evaluating.task, reading.unwrap().evaluating.n_shot) == (["mmlu_test"], 5)
+    assert reading.unwrap().model.template == "auto" and len(told(reading)) == 3
+    assert "do_predict" in problems(read(**{**predicts, "dataset": "a"}))
+    assert "do_train" in problems(read_flat(EvalSpec, {"model_name_or_path": "m", "dataset": "a", "do_train": True}))

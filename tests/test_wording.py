@@ -1,9 +1,11 @@
 """Times, sizes and figures as people read them."""
 
+import shlex
+
 import pytest
 
-from workbench.events import KINDS, Phase, State
-from workbench.wording import PHASES, STATES, duration, figure, phase_words, size
+from workbench.events import KINDS, Phase, PhaseName, State
+from workbench.wording import PHASES, STATES, command_line, duration, figure, phase_words, size
 
 
 @pytest.mark.parametrize(
@@ -46,9 +48,16 @@ def test_figure(value: float, words: str) -> None:
     assert figure(value) == words
 
 
+def test_a_command_is_quoted_as_its_terminal_wants_it() -> None:
+    words = ["app.py", "train", "output_dir=my run", "watch_prompts=Who's there?", "run_name="]
+    assert shlex.split(command_line(words, windows=False)) == words
+    said = command_line(words, windows=True)
+    assert said == 'app.py train "output_dir=my run" "watch_prompts=Who\'s there?" run_name='
+
+
 def test_every_phase_and_state_has_words() -> None:
     assert KINDS["phase"] is Phase
-    assert set(PHASES) == {"reading", "fetching", "model", "data", "training", "saving", "serving"}
+    assert set(PHASES) == set(PhaseName.__args__)  # type: ignore[attr-defined]
     assert set(STATES) == set(State.__args__)  # type: ignore[attr-defined]
     assert str(phase_words("data")) == "preparing the data"
     assert str(phase_words("of a later version")) == "of a later version"

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.bad_inputs import GOOD
+from workbench.desk import Desk, StopAsked
 from workbench.events import Event, EventLog, Finished, Started, Step, Stopped, tail
-from workbench.jobs import Desk, StopAsked, train
+from workbench.jobs import train
 from workbench.runs import Run, create
 from workbench.specs import TrainSpec, read_flat
 from workbench.workspace import Workspace

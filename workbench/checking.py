@@ -8,13 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic
 
+from workbench import reports
 from workbench.answering import answer_problems
 from workbench.chats import check_template
 from workbench.estimates import Estimate
+from workbench.evaluating import beforehand
 from workbench.models import check_model
 from workbench.plans import Plan, plan
 from workbench.problems import Problem, UserError
-from workbench.specs import Reading, S, ServeSpec, TrainSpec, read_flat
+from workbench.runs import check_folder
+from workbench.specs import EvalSpec, Reading, ReportSpec, S, ServeSpec, TrainSpec, read_flat
 from workbench.text import Message
 from workbench.workspace import Workspace
 
@@ -55,6 +58,27 @@ def check_serve(workspace: Workspace, values: Mapping[str, Any]) -> Checked[Serv
     spec = reading.spec or _without_wrong(ServeSpec, values, reading)
     more = _serve_problems(workspace, spec) if spec else []
     problems = [*reading.problems, *_new(more, reading)]
+    return Checked(None if problems else reading.spec, problems, reading.warnings)
+
+
+def check_eval(workspace: Workspace, values: Mapping[str, Any]) -> Checked[EvalSpec]:
+    """The spec of an evaluation to come."""
+    reading = read_flat(EvalSpec, values)
+    spec = reading.spec or _without_wrong(EvalSpec, values, reading)
+    more = beforehand.problems_of(workspace, spec) if spec else []
+    if spec:
+        try:
+            check_folder(workspace, spec)
+        except UserError as error:
+            more += error.problems
+    problems = [*reading.problems, *_new(more, reading)]
+    return Checked(None if problems else reading.spec, problems, reading.warnings)
+
+
+def check_report(workspace: Workspace, values: Mapping[str, Any]) -> Checked[ReportSpec]:
+    """The spec of a report to come."""
+    reading = read_flat(ReportSpec, values)
+    problems = [*reading.problems, *(reports.problems_of(workspace, reading.spec) if reading.spec else [])]
     return Checked(None if problems else reading.spec, problems, reading.warnings)
 
 

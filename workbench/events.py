@@ -29,7 +29,9 @@ class Say:
 VERSION = 1
 ROOM_BYTES = 16_384
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-PhaseName = Literal["reading", "fetching", "model", "data", "training", "saving", "serving"]
+PhaseName = Literal[
+    "reading", "fetching", "model", "data", "training", "saving", "serving", "asking", "losses", "benchmarks", "scoring"
+]  # fmt: skip
 State = Literal["waiting", "running", "finished", "stopped", "failed", "lost"]
 
 
@@ -44,13 +46,15 @@ class Event:
 class Started(Event):
     """A worker has taken the run; ``resumed_step`` is the step of the checkpoint it goes on from, 0 for the start.
 
-    ``kills``: how many processes the system has ended for want of memory before; -1 where it does not say."""
+    ``kills``: how many processes the system has ended for want of memory before; -1 where it does not say. ``counter``: the
+    file that counts them; empty: the one of the whole machine."""
 
     kind = "started"
     pid: int = 0
     resumed_step: int = 0
     version: int = VERSION
     kills: int = -1
+    counter: str = ""
 
 
 @dataclass(frozen=True)

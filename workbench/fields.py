@@ -21,7 +21,7 @@ from workbench.problems import Problem
 from workbench.text import Locale, Message, Text
 
 Kind = Literal["int", "float", "bool", "str", "choice", "list", "dict"]
-Widget = Literal["", "model", "dataset", "template", "values", "adapter", "lines", "cards"]
+Widget = Literal["", "model", "dataset", "template", "values", "adapter", "lines", "cards", "metrics", "benchmarks"]
 
 
 class Say:

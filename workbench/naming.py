@@ -2,18 +2,21 @@
 
 import itertools
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 from workbench.fields import plain
 from workbench.models import model_name
 from workbench.problems import UserError
-from workbench.specs import MeasureSpec, ServeSpec, Spec, TrainSpec
+from workbench.specs import EvalSpec, MeasureSpec, ReportSpec, ServeSpec, Spec, TrainSpec
 from workbench.text import Text
 from workbench.workspace import Workspace
 
 NAME_BYTES = 200
 MADE_BYTES = 100
+REPORT = ".report"
+"""The folder inside a training run where its report is made."""
 DEEPEST = 5
 """Parts of a name at most; a list of runs looks so deep."""
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -31,12 +34,15 @@ def run_folder(workspace: Workspace, spec: Spec) -> Path:
     """The folder that the spec's output_dir means; UserError beside output_dir when it would lie outside saves/."""
     if isinstance(spec, ServeSpec | MeasureSpec):
         return _free(workspace.saves / f".{spec.JOB}" / f"{_made(spec.model.model_name_or_path)}-{_now()}")
-    assert isinstance(spec, TrainSpec)
-    home = f"{_made(spec.model.model_name_or_path)}/{spec.tuning.finetuning_type}"
-    given = spec.saving.output_dir.strip().replace("\\", "/")
+    if isinstance(spec, ReportSpec):
+        return workspace.inside(workspace.saves, spec.report.report_run.removeprefix("saves/"), "report_run") / REPORT
+    home, called = _usual(spec)
+    place = spec.kept_in()
+    assert place
+    given = place.output_dir.strip().replace("\\", "/")
     given = given.rstrip("/") or given
     if not given:
-        return _free(workspace.saves / home / f"{_part('-'.join(spec.data.dataset)) or 'run'}-{_now()}")
+        return _free(workspace.saves / home / f"{_part('-'.join(called)) or 'run'}-{_now()}")
     if Path(given).is_absolute():
         inside = workspace.inside(workspace.saves, given, "output_dir").relative_to(workspace.saves)
         path = inside.as_posix()
@@ -46,6 +52,16 @@ def run_folder(workspace: Workspace, spec: Spec) -> Path:
     if not _is_good(path):
         raise UserError(Say.bad_name(given=plain(given)), key="output_dir")
     return workspace.inside(workspace.saves, path, "output_dir")
+
+
+def _usual(spec: Spec) -> tuple[str, Sequence[str]]:
+    """The folder inside saves/ that a run usually lies in, and the words that its name is made from."""
+    assert isinstance(spec, TrainSpec | EvalSpec)
+    model = _made(spec.model.model_name_or_path)
+    if isinstance(spec, TrainSpec):
+        return f"{model}/{spec.tuning.finetuning_type}", spec.data.dataset
+    asked = [one.rstrip("/").rsplit("/", 1)[-1] for one in spec.model.adapter_name_or_path]
+    return f"{model}/eval", [*asked, *(spec.sets.dataset or spec.evaluating.task)]
 
 
 def _made(model: str) -> str:

@@ -1,6 +1,7 @@
 """What a spec would do, before it does it: every problem at once, rows, steps, and what is unwise. Loads no model."""
 
 import math
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -11,6 +12,7 @@ from workbench.checkpoints import given_checkpoint, step_of
 from workbench.data.datasets import Entry, chosen_entries, read_catalogue
 from workbench.data.hub_datasets import is_fetched
 from workbench.data.samples import Count, count_set, value_notes, value_problems
+from workbench.deepspeed_file import OwnFile, overruled, own_file
 from workbench.fields import plain
 from workbench.fitting import fit_problems
 from workbench.models import check_model
@@ -91,6 +93,12 @@ def validation_rows(val_size: float, rows: int) -> int:
     if not val_size:
         return 0
     return max(1, round(val_size * rows)) if val_size < 1 else int(val_size)
+
+
+def held_places(spec: TrainSpec, count: int) -> list[int]:
+    """Which of so many rows are held out, by their places, in order; drawn by the seed."""
+    held = min(validation_rows(spec.data.val_size, count), count - 1)
+    return sorted(random.Random(spec.optim.seed).sample(range(count), held))  # noqa: S311
 
 
 def total_steps(spec: TrainSpec, train_rows: int) -> int:
@@ -233,18 +241,19 @@ def plan(workspace: Workspace, spec: TrainSpec) -> Plan:
     problems += fit_problems(workspace, spec.model, spec.tuning, spec.memory)
     problems += unmet(spec)
     problems += spec.stage.problems()
+    own = _try(problems, lambda: own_file(workspace, spec))
     checkpoint = _try(problems, lambda: given_checkpoint(workspace, spec.saving.resume_from_checkpoint))
     ready = _try(problems, lambda: has_tokens(workspace, spec))
     counted = _try(problems, lambda: count_rows(workspace, spec)) if ready is False else None
     _try(problems, lambda: check_folder(workspace, spec))
     if problems:
         return Plan(problems)
+    warnings = _ignored(spec, own)
     if counted is None:
-        return Plan((), [Say.from_tokens(folder=spec.data.tokenized_path)], exact=False)
+        return Plan((), [*warnings, Say.from_tokens(folder=spec.data.tokenized_path)], exact=False)
     counts = [count.samples for count in counted.learned]
     rows = sum(counts)
     held = sum(count.samples for count in counted.tried) or min(validation_rows(spec.data.val_size, rows), max(0, rows - 1))
-    warnings = _ignored(spec)
     if counted.unfetched:
         return Plan((), [*warnings, Say.unfetched(names=", ".join(counted.unfetched))], exact=False)
     train = mixed_rows(spec, [count - (0 if counted.tried else round(held * count / max(1, rows))) for count in counts])
@@ -272,9 +281,9 @@ def plan(workspace: Workspace, spec: TrainSpec) -> Plan:
     return Plan((), warnings, train, held, excluded, steps, exact)
 
 
-def _ignored(spec: TrainSpec) -> list[Message]:
-    """Fields that are filled in and not used."""
-    data, found = spec.data, []
+def _ignored(spec: TrainSpec, own: OwnFile | None) -> list[Message]:
+    """Fields that are filled in and not used, or overruled by a file of the person's own."""
+    data, found = spec.data, list(overruled(spec, own)) if own else []
     if data.interleave_probs and data.mix_strategy == "concat":
         found.append(Say.unused_probs(given=plain(data.interleave_probs)))
     if spec.sharing.distributed != "ddp" and not spec.sharing.way:

@@ -8,11 +8,10 @@ import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 
+from workbench.dividing import dividing
 from workbench.fields import plain
-from workbench.learning.preference import WITHOUT_REFERENCE
 from workbench.problems import Problem
 from workbench.specs import TrainSpec
-from workbench.stages import PreferenceSpec
 from workbench.text import Message, Text
 
 PACKAGES = {
@@ -139,7 +138,7 @@ def _sharing(spec: TrainSpec) -> Iterator[Problem]:
         yield Problem(said, "num_processes")
     if section.processes > 1 and on_apple():
         yield Problem(Say.one_chip(processes=section.processes), "num_processes" if section.num_processes else "devices")
-    if way.startswith("zero") and find_spec("deepspeed") is None:
+    if dividing(way).zero_stage and find_spec("deepspeed") is None:
         yield _not_installed("distributed", way, "deepspeed")
     if section.processes > 1 and spec.optim.auto_find_batch_size:
         yield Problem(Say.one_batch(label=_label("auto_find_batch_size")), "auto_find_batch_size")
@@ -150,7 +149,7 @@ def _sharing(spec: TrainSpec) -> Iterator[Problem]:
         yield Problem(Say.alone(stage=stage, processes=section.processes), "num_processes")
     elif section.processes > 1 and way not in spec.stage.SHARED:
         yield Problem(Say.not_shared(stage=stage, given=way, known=", ".join(spec.stage.SHARED)), "distributed")
-    if way in ("fsdp2", "zero2", "zero3"):
+    if dividing(way).divides:
         yield from _divided(spec, way)
 
 
@@ -170,8 +169,7 @@ def _divided(spec: TrainSpec, way: str) -> Iterator[Problem]:
         yield Problem(said, "quantization_bit")
     if not spec.tuning.DIVISIBLE:
         yield Problem(Say.prompts(method=spec.tuning.finetuning_type, way=way), "distributed")
-    refers = isinstance(spec.stage, PreferenceSpec) and spec.flat().get("pref_loss") not in WITHOUT_REFERENCE
-    if refers and (not spec.tuning.ADAPTER or spec.model.adapter_name_or_path):
+    if spec.stage.reference_passes and (not spec.tuning.ADAPTER or spec.model.adapter_name_or_path):
         yield Problem(Say.reference(way=way), "distributed")
 
 

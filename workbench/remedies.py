@@ -1,15 +1,16 @@
-"""What would help a run that memory or the disk has ended: changes of its spec, the cheapest first, and whether it goes on
-from its last checkpoint with them. Knows no page and no job."""
+"""What would help a run that memory or the disk has ended: changes of its spec, the cheapest first, and where it goes on
+with them. Knows no page and no job."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import psutil
 
-from workbench.ceilings import ceiling_bytes, kills
+from workbench.ceilings import COUNTER, ceiling_bytes, kills
 from workbench.checkpoints import step_of
-from workbench.continuing import AGAIN, follower
+from workbench.continuing import AGAIN, begin, follower
 from workbench.estimates import KINDS, ROOM_SHARE, changes, estimate
 from workbench.estimates.grounds import ground
 from workbench.estimates.needs import Ground
@@ -18,8 +19,9 @@ from workbench.fields import plain
 from workbench.fitting import fit_problems
 from workbench.plans import plan
 from workbench.preconditions import unmet
-from workbench.problems import Cause
+from workbench.problems import Cause, UserError
 from workbench.runs import Run
+from workbench.sparing import elsewhere, fewer, room, spare
 from workbench.specs import TrainSpec
 from workbench.text import Message, Text
 from workbench.view import View
@@ -44,10 +46,13 @@ class Say:
         "its last step. What was saved before is whole. Make room and press Resume (in a terminal: runs resume {name}), or "
         "begin again with smaller settings."
     )
-    killed_early = Text(
-        "The worker was ended from outside, most likely by the system, since memory ended. What was saved before is whole. Make "
-        "room and press Resume (in a terminal: runs resume {name}), or begin again with smaller settings."
+    counted = Text(
+        "The worker ended without a word, probably by the system, since memory ended: {count} of the processes that it may be "
+        "one of have been ended for that since it began. What was saved before is whole. Make room and press Resume (in a "
+        "terminal: runs resume {name}), or begin again with smaller settings."
     )
+    nothing_helps = Text("No change of the settings is known to help. A smaller model would.")
+    as_few = Text("The run keeps as few checkpoints as it can. Free space elsewhere, then press Resume.")
     one_kept = Text("Only the newest checkpoint is kept, instead of {count}.")
     one_kept_of_all = Text("Only the newest checkpoint is kept, instead of all.")
     none_kept = Text("No checkpoint is saved while it runs: a worker that is killed begins anew.")
@@ -63,12 +68,22 @@ class Remedy:
     spec: TrainSpec
     differs: Sequence[tuple[str, str, str]]
     told: Sequence[Message]
+    own: bool = False
+    """The run itself goes on so, in its own folder; else a new one."""
 
     @property
     def flags(self) -> Sequence[str]:
-        """What a terminal is given beside the old run's spec."""
+        """What a terminal is given beside the run, or beside its spec where another one begins."""
         flat = self.spec.flat()
-        return [f"{key}={plain(flat[key])}" for key in (*(key for key, _, _ in self.differs), *PLACES)]
+        keys = [key for key, _, _ in self.differs]
+        return [f"{key}={plain(flat[key])}" for key in (keys if self.own else [*keys, *PLACES])]
+
+    def apply(self, run: Run) -> Run:
+        """Let the run go on so, or begin the one that does; the one that runs then. UserError where that can't be."""
+        if not self.own:
+            return begin(run, self.spec)
+        spare(run, self.spec)
+        return run
 
 
 PLACES = ("resume_from_checkpoint", "output_dir")
@@ -82,18 +97,30 @@ def cause_of(run: Run, view: View, state: State) -> Cause:
 
 
 def _was_killed(run: Run, view: View) -> bool:
-    """Whether a worker that ended without a word was most likely ended by the system for want of memory."""
-    if view.started is None:
+    """Whether a worker that ended without a word was probably ended by the system for want of memory: it held nearly all there
+    is, or such an end was counted since it began. Who was ended nobody says: a count may be of another process of its
+    control group or, where groups do not count, of the machine. So it is only ever called probable."""
+    return _held_all(run, view) or _counted(view) > 0
+
+
+def _held_all(run: Run, view: View) -> bool:
+    if ground(run.workspace).device == "cuda":  # what is told of a step is then the card's memory
         return False
-    counted = 0 <= view.started.kills < kills() and psutil.boot_time() < view.started_at
-    on_cards = ground(run.workspace).device == "cuda"  # what is told of a step is then the card's memory
-    return counted or (not on_cards and view.step.memory_bytes >= NEAR * ceiling_bytes())
+    return view.step.memory_bytes >= NEAR * ceiling_bytes()
+
+
+def _counted(view: View) -> int:
+    """How many were ended for want of memory since the worker began; 0 where that is not known."""
+    started = view.started
+    if started is None or started.kills < 0 or psutil.boot_time() >= view.started_at:
+        return 0
+    return max(0, kills(Path(started.counter or COUNTER)) - started.kills)
 
 
 def told_killed(run: Run, view: View) -> Message:
     """The same in words."""
-    if not view.step.memory_bytes or ground(run.workspace).device == "cuda":
-        return Say.killed_early(name=run.name)
+    if not _held_all(run, view):
+        return Say.counted(name=run.name, count=_counted(view))
     return Say.killed(name=run.name, held=size(view.step.memory_bytes), room=size(ceiling_bytes()))
 
 
@@ -102,8 +129,15 @@ def remedies(run: Run, cause: Cause) -> list[Remedy]:
     spec = run.read_spec().spec
     if not isinstance(spec, TrainSpec) or spec.JOB != TrainSpec.JOB or cause not in ("memory", "disk"):
         return []
-    found = _smaller(run, spec) if cause == "memory" else _fewer_files(spec)
-    return [one for values, costs in found if (one := _remedy(run, spec, values, costs))][:MOST]
+    if cause == "disk":
+        return [one for values, cost in _fewer_files(spec) if (one := _in_place(run, spec, values, cost))]
+    return [one for values, costs in _smaller(run, spec) if (one := _remedy(run, spec, values, costs))][:MOST]
+
+
+def beside(run: Run, cause: Cause, found: Sequence[Remedy]) -> list[Message]:
+    """What is to be said beside the changes that were found, or where there are none."""
+    none = [] if found else [Say.as_few() if cause == "disk" else Say.nothing_helps()]
+    return [*none, *(elsewhere(run) if cause == "disk" else ())]
 
 
 Found = tuple[Mapping[str, Any], Sequence[Message]]
@@ -134,13 +168,26 @@ def _first(options: Iterator[tuple[Mapping[str, Any], Message]]) -> Iterator[Fou
         yield first[0], [first[1]]
 
 
-def _fewer_files(spec: TrainSpec) -> Iterator[Found]:
-    saving = spec.saving
-    if saving.save_strategy != "no" and saving.save_total_limit != 1:
-        count = saving.save_total_limit
-        yield {"save_total_limit": 1}, [Say.one_kept(count=count) if count else Say.one_kept_of_all()]
-    if saving.save_strategy != "no" and not saving.load_best_model_at_end:
-        yield {"save_strategy": "no"}, [Say.none_kept()]
+def _fewer_files(spec: TrainSpec) -> Iterator[tuple[Mapping[str, Any], Message]]:
+    count = spec.saving.save_total_limit
+    fewer = {} if count == 1 else {"save_total_limit": 1}
+    if fewer:
+        yield fewer, Say.one_kept(count=count) if count else Say.one_kept_of_all()
+    if spec.saving.save_strategy != "no":
+        yield {**fewer, "save_strategy": "no"}, Say.none_kept()
+
+
+def _in_place(run: Run, spec: TrainSpec, values: Mapping[str, Any], cost: Message) -> Remedy | None:
+    """The run itself with these values: a new one would leave it its checkpoints, and the disk as full. None where they do
+    not go together."""
+    try:
+        changed = fewer(run, values)
+    except UserError:
+        return None
+    step, before = run.first_step(), spec.flat()
+    differs = [(key, plain(before[key]), plain(value)) for key, value in values.items()]
+    place = Say.goes_on(step=step) if step else Say.from_nothing()
+    return Remedy(changed, differs, [cost, *room(run, changed), place], own=True)
 
 
 def _remedy(run: Run, spec: TrainSpec, values: Mapping[str, Any], costs: Sequence[Message]) -> Remedy | None:

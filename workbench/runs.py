@@ -6,6 +6,7 @@ else a run that has begun is lost, and one that has only a spec is waiting.
 
 import errno
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -27,12 +28,15 @@ from workbench.fields import plain
 from workbench.models import is_adapter, is_whole_run, newest_checkpoint
 from workbench.naming import DEEPEST, run_folder
 from workbench.problems import Problem, UserError
-from workbench.specs import SPECS, Reading, Spec, TrainSpec, read_flat, yaml_mapping
+from workbench.specs import SPECS, EvalSpec, Reading, Spec, TrainSpec, read_flat, yaml_mapping
 from workbench.text import Text
 from workbench.view import View
 from workbench.wording import STATES
 from workbench.workspace import Workspace, source_folder
 
+SHOWN = (TrainSpec.JOB, EvalSpec.JOB)
+"""Jobs whose runs lie where people look, under saves/; those of the others lie in hidden folders there."""
+HEAD_BYTES = 4_096
 LAST_BYTES = 65_536
 """So much of the end of a run's events is enough for a list."""
 END_PATIENCE_S = 10.0
@@ -255,7 +259,8 @@ class Run:
 def check_folder(workspace: Workspace, spec: Spec) -> Path:
     """The free folder for a new run; UserError beside output_dir when it is taken and was not to be overwritten."""
     folder = run_folder(workspace, spec)
-    if not isinstance(spec, TrainSpec):
+    place = spec.kept_in()
+    if place is None:
         return folder
     run = Run(workspace, folder)
     for path in (folder, *folder.parents):
@@ -266,12 +271,12 @@ def check_folder(workspace: Workspace, spec: Spec) -> Path:
             raise UserError(Say.inside_run(given=run.name, run=name), key="output_dir")
         if path == workspace.saves:
             break
-    if spec.saving.output_dir.strip() and folder.is_dir() and any(folder.iterdir()):
+    if place.output_dir.strip() and folder.is_dir() and any(folder.iterdir()):
         if not (folder / "spec.yaml").is_file():
             raise UserError(Say.not_a_run(given=run.name), key="output_dir")
         if run.state() == "running":
             raise UserError(Say.running(given=run.name), key="output_dir")
-        if not spec.saving.overwrite_output_dir:
+        if not place.overwrite_output_dir:
             raise UserError(Say.exists(given=run.name), key="output_dir")
     return folder
 
@@ -280,9 +285,9 @@ def create(workspace: Workspace, spec: Spec) -> Run:
     """A new run's folder with its spec, waiting to be started. Of two that want the same name one gets it."""
     while True:
         folder, laid = check_folder(workspace, spec), spec
-        if isinstance(spec, TrainSpec):
+        if place := spec.kept_in():
             name = f"saves/{folder.relative_to(workspace.saves).as_posix()}"
-            laid = spec.model_copy(update={"saving": spec.saving.model_copy(update={"output_dir": name})})
+            laid = spec.model_copy(update={spec.PLACE: place.model_copy(update={"output_dir": name})})
         try:
             if _lay(folder, laid):
                 return Run(workspace, folder)
@@ -298,7 +303,8 @@ def _lay(folder: Path, spec: Spec) -> bool:
     beside.mkdir(parents=True)
     try:
         (beside / "spec.yaml").write_text(spec.to_yaml(), "utf-8")
-        if isinstance(spec, TrainSpec) and spec.saving.overwrite_output_dir and (folder / "spec.yaml").is_file():
+        place = spec.kept_in()
+        if place and place.overwrite_output_dir and (folder / "spec.yaml").is_file():
             folder.rename(old)
         elif folder.exists():
             folder.rmdir()
@@ -315,9 +321,17 @@ def _lay(folder: Path, spec: Spec) -> bool:
 
 def list_runs(workspace: Workspace, job: str = "train") -> list[Run]:
     """Every run of the job, the newest first."""
-    root = workspace.saves if job == TrainSpec.JOB else workspace.saves / f".{job}"
-    found = sorted(_spec_files(root, DEEPEST), reverse=True)
-    return [Run(workspace, Path(folder)) for _, folder in found]
+    shown = job in SHOWN
+    found = sorted(_spec_files(workspace.saves if shown else workspace.saves / f".{job}", DEEPEST), reverse=True)
+    return [Run(workspace, Path(folder)) for _, folder in found if not shown or job_of(Path(folder)) == job]
+
+
+def job_of(folder: Path) -> str:
+    """The job of the run that lies there, told by the head of its spec."""
+    with suppress(OSError), (folder / "spec.yaml").open("rb") as file:
+        if named := re.search(rb"^job: *['\"]?(\w+)", file.read(HEAD_BYTES), re.MULTILINE):
+            return named[1].decode()
+    return TrainSpec.JOB
 
 
 def _spec_files(folder: Path | str, depth: int) -> Iterator[tuple[float, str]]:
@@ -337,7 +351,7 @@ def find_run(workspace: Workspace, given: str) -> Run:
     wanted = given.replace("\\", "/").rstrip("/").removeprefix("./").removeprefix("saves/")
     if Path(given).is_absolute() and (Path(given) / "spec.yaml").is_file():
         wanted = workspace.inside(workspace.saves, given).relative_to(workspace.saves).as_posix()
-    known = [*list_runs(workspace), *list_runs(workspace, "serve")]
+    known = [*list_runs(workspace), *list_runs(workspace, "evaluate"), *list_runs(workspace, "serve")]
     fitting = [run for run in known if run.name == wanted] or [run for run in known if run.name.endswith(f"/{wanted}")]
     names = ", ".join(run.name for run in known[:8]) or "-"
     if not fitting:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
+from workbench.dividing import BY_DEEPSPEED, DIVIDING, WAYS, Way
 from workbench.fields import Section, Ui
 
 
@@ -57,7 +58,7 @@ class ModelSection(Section):
     """Let the model's folder run its own Python code. Only for models that need it and that you trust."""
 
 
-class DataSection(Section):
+class SetsSection(Section):
     """Data"""
 
     dataset: Annotated[list[str], Ui("Datasets", simple=True, widget="dataset")] = []
@@ -70,6 +71,11 @@ class DataSection(Section):
     """Most tokens of one conversation; longer ones lose their last turns, and the log says so. Usual: 512 to 4096."""
     max_samples: Annotated[int | None, Field(ge=1), Ui("Max samples")] = None
     """Take only the first so many rows of each set, for a quick try. Empty: all."""
+
+
+class DataSection(SetsSection):
+    """Data"""
+
     eval_dataset: Annotated[list[str], Ui("Validation sets", widget="dataset")] = []
     """Sets to measure on, which are never learned. They take the place of the validation share."""
     mix_strategy: Annotated[
@@ -220,12 +226,12 @@ class SharingSection(Section):
     num_processes: Annotated[int | None, Field(ge=1, le=64), Ui("Processes")] = None
     """How many processes learn together, each from rows of its own: a step sees so many times more rows. Empty: one for
     each chosen card."""
-    distributed: Annotated[Literal["ddp", "fsdp2", "zero2", "zero3"], Ui("Shared as")] = "ddp"
+    distributed: Annotated[Way, Ui("Shared as")] = "ddp"
     """ddp: each holds the whole model, the fastest way when it fits; fsdp2: weights, gradients and optimiser are divided;
     zero2 and zero3: DeepSpeed, which divides the optimiser's share, or all."""
-    offload: Annotated[bool, Ui("Rest in memory", when=("distributed", "fsdp2", "zero2", "zero3"))] = False
+    offload: Annotated[bool, Ui("Rest in memory", when=("distributed", *DIVIDING))] = False
     """Keep what a card does not need at the moment in the machine's memory: much slower, and room for larger models."""
-    deepspeed: Annotated[str, Ui("DeepSpeed file", when=("distributed", "zero2", "zero3"))] = ""
+    deepspeed: Annotated[str, Ui("DeepSpeed file", when=("distributed", *BY_DEEPSPEED))] = ""
     """A JSON file with DeepSpeed's own settings, inside the workspace. Empty: the usual ones."""
     ddp_timeout: Annotated[int, Field(ge=1), Ui("Patience")] = 1800
     """Seconds that a process waits for the others before the run is given up. Usual: 1800."""
@@ -238,13 +244,22 @@ class SharingSection(Section):
         return self.num_processes or max(1, len(self.devices))
 
     @property
-    def way(self) -> str:
+    def way(self) -> Way | Literal[""]:
         """How the model is shared out; empty: one process has it alone, and shares it with no memory beside its card's."""
-        rests = self.offload and self.distributed.startswith("zero")
+        rests = self.offload and bool(WAYS[self.distributed].zero_stage)
         return self.distributed if self.processes > 1 or rests else ""
 
 
-class SavingSection(Section):
+class PlaceSection(Section):
+    """Place"""
+
+    output_dir: Annotated[str, Ui("Run name")] = ""
+    """Name of the run's folder inside saves/. Empty: made from the set and the time."""
+    overwrite_output_dir: Annotated[bool, Ui("Overwrite the run")] = False
+    """Delete what a run of this name has left, and start anew."""
+
+
+class SavingSection(PlaceSection):
     """Watching and saving"""
 
     watch_prompts: Annotated[list[str], Field(max_length=3), Ui("Watch it learn", simple=True, widget="lines")] = []
@@ -283,10 +298,6 @@ class SavingSection(Section):
     resume_from_checkpoint: Annotated[str | None, Ui("Go on from")] = None
     """A checkpoint of another run, or a run that has one, to go on from with its optimiser, at its place in the data and in
     the schedule. Empty: from the start. A run of its own goes on by Resume."""
-    output_dir: Annotated[str, Ui("Run name")] = ""
-    """Name of the run's folder inside saves/. Empty: made from the set and the time."""
-    overwrite_output_dir: Annotated[bool, Ui("Overwrite the run")] = False
-    """Delete what a run of this name has left, and start anew."""
 
 
 class ServingSection(Section):
@@ -304,3 +315,28 @@ class ServingSection(Section):
     """Most answers that are computed or wait. Whoever comes beyond that is told when to ask again."""
     api_allowed_origins: Annotated[list[str], Ui("Pages that may call")] = []
     """Origins such as https://chat.example, or * for all. Empty: any page on this machine, no page elsewhere."""
+
+
+class DrawingSection(Section):
+    """Answers"""
+
+    temperature: Annotated[float, Field(ge=0, le=2), Ui("Temperature", simple=True)] = 0.7
+    """How freely words are drawn; 0 always takes the likeliest. Usual: 0 to 1."""
+    top_p: Annotated[float, Field(gt=0, le=1), Ui("Top-p", simple=True)] = 0.9
+    """Draw only from the likeliest words that together have this share. Usual: 0.8 to 1."""
+    top_k: Annotated[int, Field(ge=0, le=1_000_000), Ui("Top-k")] = 0
+    """Draw only from so many of the likeliest words; 0: from all. Usual: 0 or 20 to 50."""
+    min_p: Annotated[float, Field(ge=0, le=1), Ui("Min-p")] = 0.0
+    """Leave out words less likely than this share of the likeliest one. Usual: 0 to 0.1."""
+    repetition_penalty: Annotated[float, Field(gt=0, le=10), Ui("Repetition penalty")] = 1.0
+    """Above 1 makes all words of question and answer less likely to come again. Usual: 1 to 1.2."""
+    presence_penalty: Annotated[float, Field(ge=-2, le=2), Ui("Presence penalty")] = 0.0
+    """Above 0 makes words of the answer less likely once they were said. Usual: 0 to 1."""
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2), Ui("Frequency penalty")] = 0.0
+    """Above 0 makes words of the answer less likely each time they are said. Usual: 0 to 1."""
+    max_new_tokens: Annotated[int, Field(ge=1, le=131_072), Ui("Longest answer", simple=True)] = 1024
+    """Most tokens of an answer. Usual: 256 to 4096."""
+    sampling_seed: Annotated[int | None, Field(ge=0, lt=2**32), Ui("Seed of the answer")] = None
+    """With a seed the same question gets the same answer. Empty: a new one each time."""
+    stop: Annotated[list[str], Ui("Stop strings", widget="lines")] = []
+    """The answer ends before any of these, one on each line. Usual: none."""

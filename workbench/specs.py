@@ -15,15 +15,19 @@ import yaml
 from pydantic import Field, ValidationError
 
 from workbench import engines, stages, tuning
+from workbench.evaluating.section import EvaluatingSection, ReportSection
 from workbench.fields import Knob, Section, Ui, plain, problems_of, read_value, section_knobs
 from workbench.problems import Problem, UserError, first_line
 from workbench.sections import (
     DataSection,
+    DrawingSection,
     MemorySection,
     ModelSection,
     OptimSection,
+    PlaceSection,
     SavingSection,
     ServingSection,
+    SetsSection,
     SharingSection,
 )
 from workbench.sockets import plugins
@@ -81,6 +85,12 @@ class Spec(Section):
     JOB: ClassVar[str] = ""
     CHOICES: ClassVar[Mapping[str, Any]] = {}
     """Places that hold a choice among plugins: the place's name to (package, key that names the plugin)."""
+    PLACE: ClassVar[str] = ""
+    """The place whose section says where the run lies; empty: nobody may choose."""
+
+    def kept_in(self) -> PlaceSection | None:
+        """Where the run is to lie, where somebody may choose."""
+        return cast(PlaceSection, self.__dict__[self.PLACE]) if self.PLACE else None
 
     @classmethod
     @cache
@@ -133,6 +143,7 @@ class TrainSpec(Spec):
 
     JOB: ClassVar[str] = "train"
     CHOICES: ClassVar[Mapping[str, Any]] = {"stage": (stages, "stage"), "tuning": (tuning, "finetuning_type")}
+    PLACE: ClassVar[str] = "saving"
 
     model: ModelSection = ModelSection()
     stage: StageChoice = Field(default_factory=lambda: plugins(stages)["sft"].Spec())
@@ -150,6 +161,29 @@ class MeasureSpec(TrainSpec):
     JOB: ClassVar[str] = "measure"
 
 
+class EvalSpec(Spec):
+    """Evaluate"""
+
+    JOB: ClassVar[str] = "evaluate"
+    CHOICES: ClassVar[Mapping[str, Any]] = {"engine": (engines, "infer_backend")}
+    PLACE: ClassVar[str] = "place"
+
+    model: ModelSection = ModelSection()
+    sets: SetsSection = SetsSection()
+    evaluating: EvaluatingSection = EvaluatingSection()
+    engine: EngineChoice = Field(default_factory=lambda: plugins(engines)["transformers"].Spec())
+    drawing: DrawingSection = DrawingSection()
+    place: PlaceSection = PlaceSection()
+
+
+class ReportSpec(Spec):
+    """Report"""
+
+    JOB: ClassVar[str] = "report"
+
+    report: ReportSection = ReportSection()
+
+
 class ServeSpec(Spec):
     """Serve"""
 
@@ -161,7 +195,7 @@ class ServeSpec(Spec):
     serving: ServingSection = ServingSection()
 
 
-SPECS: Mapping[str, type[Spec]] = {spec.JOB: spec for spec in (TrainSpec, MeasureSpec, ServeSpec)}
+SPECS: Mapping[str, type[Spec]] = {spec.JOB: spec for spec in (TrainSpec, MeasureSpec, EvalSpec, ReportSpec, ServeSpec)}
 S = TypeVar("S", bound=Spec)
 
 

@@ -22,6 +22,7 @@ JSON = {"Content-Type": "application/json"}
 NEUTRAL = Sampling()
 EXTRAS = ("top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
 """Sent only where they change something: not every server knows them all."""
+LOOK_S = 2.0
 SILENCE_S = 600.0
 """So long a server may be silent: it may have others to answer first, and a long prompt takes its time."""
 
@@ -185,6 +186,15 @@ def model_names(url: str, key: str | None = None) -> list[str]:
             return [str(model["id"]) for model in response.json()["data"]]
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(Say.not_openai(url=base, given=plain(response.text))) from error
+
+
+def lets_in(url: str, key: str | None = None) -> bool:
+    """Whether the server takes the key, or asks for none. One that does not answer soon has refused nothing."""
+    try:
+        with _client(url, key) as (client, base):
+            return client.get(f"{base}/models", timeout=LOOK_S).status_code != 401
+    except UserError:
+        return True
 
 
 def api_base(url: str) -> str:

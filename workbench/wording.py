@@ -1,6 +1,9 @@
 """What a run says, in words that every reader uses: phases, states, times, sizes. Knows no page and no terminal."""
 
-from collections.abc import Mapping
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
 
 from workbench.events import PhaseName, State
 from workbench.text import Message, Text, verbatim
@@ -14,6 +17,10 @@ class Say:
     training = Text("training")
     saving = Text("saving")
     serving = Text("answering")
+    asking = Text("asking the model")
+    losses = Text("measuring the loss")
+    benchmarks = Text("benchmarks")
+    scoring = Text("scoring the answers")
     waiting = Text("waiting")
     running = Text("running")
     finished = Text("finished")
@@ -34,6 +41,10 @@ PHASES: Mapping[PhaseName, Text] = {
     "training": Say.training,
     "saving": Say.saving,
     "serving": Say.serving,
+    "asking": Say.asking,
+    "losses": Say.losses,
+    "benchmarks": Say.benchmarks,
+    "scoring": Say.scoring,
 }
 STATES: Mapping[State, Text] = {
     "waiting": Say.waiting,
@@ -70,6 +81,11 @@ def size(size_bytes: float) -> str:
             value = size_bytes / scale
             return f"{value:.1f} {unit}" if value < 10 and unit == "GB" else f"{value:,.0f} {unit}"
     return f"{size_bytes:.0f} B"
+
+
+def command_line(words: Sequence[str], windows: bool = sys.platform == "win32") -> str:
+    """A command as this system's terminals take it, what needs quotes in quotes."""
+    return subprocess.list2cmdline(words) if windows else shlex.join(words)
 
 
 def figure(value: float) -> str:

@@ -13,9 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from workbench import jobs, locks
-from workbench.ceilings import kills
+from workbench.ceilings import counted
+from workbench.desk import UNSAVED, Desk, StopAsked
 from workbench.events import DISK_FULL, Event, EventLog, Failed, Finished, Started, Stopped, last_kind, last_line
-from workbench.jobs import UNSAVED, Desk, Job, StopAsked
+from workbench.jobs import Job
 from workbench.problems import Problem, UserError
 from workbench.runs import DELETED_LOCK_PATIENCE_S, Run
 from workbench.sockets import plugins
@@ -45,7 +46,8 @@ def main(root: Path, name: str) -> int:
         print(f"{run.name} has finished: there is nothing left to do")
         return 3
     desk = Desk(run, EventLog(run.events), resuming=run.saved_step() > 0 or last_line(run.events)[1] > 0)
-    desk.say(Started(os.getpid(), run.first_step(), kills=kills()))
+    kills, counter = counted()
+    desk.say(Started(os.getpid(), run.first_step(), kills=kills, counter=counter))
     # A machine that shuts down asks first: save what there is.
     signal.signal(signal.SIGTERM, lambda *_: run.stop_file.touch())
     threading.Thread(target=_watch, args=(lock, desk), daemon=True).start()

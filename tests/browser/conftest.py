@@ -119,7 +119,7 @@ def shared(opened: Window) -> Iterator[Window]:
     yield opened
     for served in list_runs(opened.workspace, "serve"):
         served.kill()
-    for run in list_runs(opened.workspace):
+    for run in [*list_runs(opened.workspace), *list_runs(opened.workspace, "evaluate")]:
         if run.state() == "running":
             run.kill()
     shutil.rmtree(opened.workspace.saves)

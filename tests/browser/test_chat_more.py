@@ -4,7 +4,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Window, free_port, picture
+from tests.browser.conftest import Window, free_port, open_process, picture
 from tests.browser.test_chat import Visit, choose_echo, load, open_chat, say, tuned, turns, wait_answered
 from tests.browser.test_train import choose, type_into
 from workbench.runs import Run, list_runs
@@ -87,6 +87,29 @@ def test_tools_and_thoughts_by_hand(shared: Window, visit: Visit) -> None:
     expect(page.locator("#field-temperature input, #field-temperature textarea").first).to_have_value("0")
 
 
+def a_new_window_is_told_the_key(shared: Window, visit: Visit) -> None:
+    """It finds the API and says that it does not know its key, until somebody enters it."""
+    anew = open_process(shared.workspace, free_port())
+    try:
+        page = visit(anew.url)
+        open_chat(page)
+        page.locator("#chat-api > button").click()
+        expect(page.locator("#api-state .warning")).to_contain_text("Its key is not known here any more")
+        picture(page, "chat_api_forgotten")
+        page.locator("#api-key input").fill("another")
+        page.locator("#api-key input").press("Enter")
+        expect(page.locator("#api-told")).to_contain_text("does not take this key")
+        page.locator("#api-key input").fill("geheim-密钥")
+        page.locator("#api-key input").press("Enter")
+        expect(page.locator("#api-state")).to_contain_text("It asks for the key that it was started with")
+        expect(page.locator("#api-told")).to_be_empty()
+        say(page, "hello again")
+        wait_answered(page, 0, 2)
+        assert turns(page, 0)[1] == "my-run: hello again"
+    finally:
+        anew.kill()
+
+
 def test_the_api_is_opened_from_the_page(shared: Window, tuned: Run, visit: Visit) -> None:
     port = str(free_port())
     page = visit(shared.url, locale="zh-CN")
@@ -118,6 +141,7 @@ def test_the_api_is_opened_from_the_page(shared: Window, tuned: Run, visit: Visi
     wait_answered(page, 0, 2)
     assert turns(page, 0)[1] == "my-run: 你好"
     picture(page, "chat_api_zh")
+    a_new_window_is_told_the_key(shared, visit)
     page.locator("#api-stop").click()
     expect(page.locator("#api-state")).to_contain_text("没有打开的 API")
     expect(page.locator("#chat-unload")).to_be_disabled()

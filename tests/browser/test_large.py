@@ -27,7 +27,7 @@ from workbench.data.checkup import check_set
 from workbench.data.datasets import read_catalogue
 from workbench.chats.encoding import Encoder, chat_options
 from workbench.events import EventLog
-from workbench.jobs import Desk
+from workbench.desk import Desk
 from workbench.jobs.train.rows import build_rows
 from workbench.chats import use_template
 from workbench.models import load_tokenizer

@@ -20,6 +20,8 @@ EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
 STARTER = "models/SmolLM2-135M-Instruct"
 PATIENCE_S = 240.0
 each = pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+TRAININGS = [path for path in EXAMPLES if "job: " not in path.read_text("utf-8")]
+each_training = pytest.mark.parametrize("path", TRAININGS, ids=lambda path: path.stem)
 
 
 def values_of(path: Path) -> dict[str, Any]:
@@ -49,7 +51,7 @@ def test_an_example_says_only_what_differs_from_the_defaults(path: Path) -> None
     assert path.read_text("utf-8").startswith("# "), "the first line says what it is for"
 
 
-@each
+@each_training
 def test_the_sets_of_an_example_are_there_and_every_row_is_learned_from(path: Path) -> None:
     spec = read_flat(TrainSpec, values_of(path)).unwrap()
     entries, tried = chosen_sets(Workspace(ROOT), spec)
@@ -60,7 +62,7 @@ def test_the_sets_of_an_example_are_there_and_every_row_is_learned_from(path: Pa
 
 
 @pytest.mark.slow
-@each
+@each_training
 def test_an_example_runs_with_a_tiny_model_in_place_of_its_own(path: Path, tmp_path: Path) -> None:
     home = Workspace(tmp_path)
     shutil.copytree(ROOT / "data", home.data)

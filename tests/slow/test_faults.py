@@ -32,6 +32,7 @@ from workbench.events import (
     tail,
 )
 from workbench.problems import UserError
+from workbench.remedies import remedies
 from workbench.runs import Run, create
 from workbench.workspace import Workspace, source_folder
 
@@ -385,6 +386,27 @@ def test_the_disk_is_full(leaving: int, tmp_path: Path, whole: Done) -> None:
         go_on(run)
         assert run.wait(PATIENCE_S) == "finished", run.log_tail()
         assert_as_if_never_stopped(run, whole)
+
+
+def test_a_run_makes_room_for_itself_and_goes_on_though_the_disk_stays_as_it_is(tmp_path: Path, whole: Done) -> None:
+    home = lay_rows(lay_workspace(tmp_path / "workspace"))
+    with small_disk(home.saves):
+        run = new(home, "full")
+        run.start()
+        wait_for(run, lambda event: isinstance(event, Saved) and event.step == 14)
+        fill(home.saves / "filler", 150_000)
+        assert run.wait(PATIENCE_S) == "failed", run.log_tail()
+        newest = run.saved_step()
+        first = remedies(run, "disk")[0]
+        assert first.differs == [("save_total_limit", "2", "1")]
+        assert first.apply(run) == run
+        assert run.wait(PATIENCE_S) == "finished", run.log_tail()
+        started = [entry.event.resumed_step for entry in tail(run.events, 0)[0] if isinstance(entry.event, Started)]
+        assert started == [0, newest]
+        assert [path.name for path in run.folder.glob("checkpoint-*")] == [f"checkpoint-{STEPS}"]
+        assert Done(run).steps(newest) == whole.steps(newest)
+        name = "adapter_model.safetensors"
+        assert (run.folder / name).read_bytes() == (whole.run.folder / name).read_bytes()
 
 
 def test_what_was_never_stopped_says_so_itself(whole: Done) -> None:

@@ -15,8 +15,8 @@ from tests.tiny import CONTEXT, write_model
 from workbench import engines
 from workbench.engines import BASE, Chat, Engine, Raw, Sampling, TooLong
 from workbench.events import Note, Phase, tail
-from workbench.jobs.serve import prepare
 from workbench.models import load_model
+from workbench.opening import prepare
 from workbench.problems import UserError
 from workbench.sockets import plugins
 from workbench.workspace import Workspace
@@ -236,7 +236,7 @@ def test_a_model_is_written_once_and_anew_when_it_changed(tmp_path: Path) -> Non
 
     def opened() -> tuple[list[str], list[str]]:
         spec, desk = desk_for(home, infer_backend="llamacpp")
-        plugins(engines)["llamacpp"].open(spec.engine, prepare(spec, desk)).close()
+        plugins(engines)["llamacpp"].open(spec.engine, prepare(spec.model, desk)).close()
         events = [entry.event for entry in tail(desk.run.events, 0)[0]]
         notes = [str(event.message) for event in events if isinstance(event, Note)]
         assert any("weights of the type f16" in note for note in notes)

@@ -13,11 +13,11 @@ import pytest
 
 from tests import tiny
 from workbench import engines, runs, tuning
+from workbench.desk import Desk
 from workbench.engines import BASE, Chat, Engine, Sampling
 from workbench.events import EventLog
-from workbench.jobs import Desk
-from workbench.jobs.serve import prepare
 from workbench.models import load_model, load_tokenizer
+from workbench.opening import prepare
 from workbench.problems import UserError
 from workbench.quantising import Quantisation, is_quantised
 from workbench.sockets import plugins
@@ -297,7 +297,7 @@ def opened(home: Workspace, names: list[str]) -> Engine:
     spec = read_flat(ServeSpec, {"model_name_or_path": "models/tiny", "adapter_name_or_path": names}).unwrap()
     run = runs.create(home, spec)
     desk = Desk(run, EventLog(run.events), False)
-    engine: Engine = plugins(engines)["transformers"].open(spec.engine, prepare(spec, desk))
+    engine: Engine = plugins(engines)["transformers"].open(spec.engine, prepare(spec.model, desk))
     return engine
 
 

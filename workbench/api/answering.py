@@ -57,12 +57,16 @@ class Answering:
         finally:
             self._free()
 
+    def check(self, count: int) -> None:
+        """UserError where there are never so many places."""
+        if count > self.limit:
+            raise UserError(Say.too_many(given=count, limit=self.limit), key="n")
+
     async def begin(
         self, ask: Callable[[], Sequence[Iterator[Piece]]], count: int, gone: threading.Event
     ) -> "Answers":
         """``count`` answers, asked for in their places; Busy when there are none. What can't be answered is raised."""
-        if count > self.limit:
-            raise UserError(Say.too_many(given=count, limit=self.limit), key="n")
+        self.check(count)
         self._take(count)
         try:
             answers = await run_in_threadpool(ask)

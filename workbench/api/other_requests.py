@@ -1,6 +1,7 @@
 """The bodies of all requests that are no chat: completions, embeddings, counting, adapters. Knows no engine and no HTTP."""
 
 from collections.abc import Container, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -23,10 +24,12 @@ class CompletionRequest(Drawing):
 
     prompt: Words | Texts | Tokens | ManyTokens
     """A text, tokens, or several of either."""
+    max_tokens: int | None = Field(None, ge=0)
+    """Most tokens of the answer; 0 only with echo: the prompt alone."""
     echo: bool | None = None
     """Begin the answer with the prompt."""
     logprobs: int | None = Field(None, ge=0, le=MOST_LIKELY)
-    """With each token its log-probability and those of so many of the likeliest."""
+    """With each token its log-probability and those of so many of the likeliest; with echo also those of the prompt."""
     best_of: int | None = Field(None, ge=1)
     suffix: Words | None = None
 
@@ -37,10 +40,23 @@ class CompletionRequest(Drawing):
             problems.append(Problem(unsupported("suffix", self.suffix, ""), "suffix"))
         if self.best_of not in (None, 1, self.n):
             problems.append(Problem(unsupported("best_of", self.best_of, self.n or 1), "best_of"))
-        if self.echo and (self.logprobs is not None or not all(isinstance(one.given, str) for one in self.prompts())):
+        if self.max_tokens == 0 and not self.echo:
+            problems.append(Problem(unsupported("max_tokens", 0, USUAL_COMPLETION), "max_tokens"))
+        texts = all(isinstance(one.given, str) for one in self.prompts())
+        if self.echo and ("score" in lacks if self.scores_prompt() else not texts):
             problems.append(Problem(unsupported("echo", True, False), "echo"))
         lacking(*problems)
         refuse_lacking(self.sampling(), lacks, {})
+
+    def scores_prompt(self) -> bool:
+        """Whether it asks how likely the prompt's own tokens are."""
+        return bool(self.echo) and self.logprobs is not None
+
+    def wants_likeliest_token(self) -> bool:
+        """Whether behind a scored prompt it asks for one token, and that the likeliest, as evaluations do."""
+        plain = Sampling(max_tokens=1, temperature=0.0)
+        asked = replace(self.sampling(), top_p=plain.top_p, seed=None, stop=(), top_k=0, min_p=0.0, logprobs=None)
+        return self.scores_prompt() and asked == plain
 
     def prompts(self) -> list[Raw]:
         """Each prompt."""
@@ -50,7 +66,7 @@ class CompletionRequest(Drawing):
 
     def sampling(self) -> Sampling:
         """How the answers are drawn."""
-        return self.drawn(self.max_tokens or USUAL_COMPLETION, self.logprobs)
+        return self.drawn(USUAL_COMPLETION if self.max_tokens is None else self.max_tokens, self.logprobs)
 
     def ignored(self) -> list[str]:
         """Names of the given fields that change nothing."""

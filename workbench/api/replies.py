@@ -2,6 +2,7 @@
 
 import base64
 import codecs
+import math
 import secrets
 import string
 import struct
@@ -119,16 +120,18 @@ class ChatChoice:
 
 
 class TextChoice:
-    """A text that goes on."""
+    """A text that goes on behind what stands before it, ``known``: that text's tokens where they are told too."""
 
-    def __init__(self, index: int, before: str, top: int | None) -> None:
+    def __init__(self, index: int, before: str, known: Sequence[Chance], top: int | None) -> None:
         self._index, self._top, self._before = index, top, before
         self._said, self._finish = before, ""
-        self._chances = OldChances(top or 0, len(before))
+        self._chances = OldChances(top or 0, 0 if known else len(before))
+        self._known = self._chances.add(known)
 
     def opening(self) -> Iterator[Json]:
         if self._before:
-            yield self._part(self._before, ())
+            logprobs = self._known if self._top is not None else None
+            yield {"index": self._index, "text": self._before, "logprobs": logprobs, "finish_reason": None}
 
     def add(self, piece: Piece) -> Iterator[Json]:
         self._said += piece.text
@@ -161,16 +164,24 @@ class OldChances:
         rows = self._rows()
         for chance in chances:
             rows["tokens"].append(token_text(chance))
-            rows["token_logprobs"].append(logprob(chance))
+            rows["token_logprobs"].append(None if math.isnan(chance.logprob) else logprob(chance))
             rows["text_offset"].append(self._offset)
             if self._top:
-                likely = {token_text(other): logprob(other) for other in chance.others[: self._top]}
-                rows["top_logprobs"].append({**likely, token_text(chance): logprob(chance)})
+                rows["top_logprobs"].append(self._likely(chance))
             self._offset += len(self._decoder.decode(chance.text))
         for name, values in rows.items():
             if values:
                 self._all[name] += values
         return rows
+
+    def _likely(self, chance: Chance) -> Json | None:
+        """The likeliest and the token itself; of several that are the same text, as parts of characters are, the likeliest."""
+        if math.isnan(chance.logprob):
+            return None
+        likely: Json = {}
+        for one in (*chance.others[: self._top], chance):
+            likely[token_text(one)] = max(likely.get(token_text(one), LEAST_LOGPROB), logprob(one))
+        return likely
 
     def whole(self) -> Json:
         """All of them."""

@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from workbench.api import errors, messages, replies
 from workbench.api.answering import Answering, Answers, watching
 from workbench.api.chat_request import ChatRequest
+from workbench.api.echoing import before_answers, drawn_behind, nothing_behind
 from workbench.api.metrics import Clock, Metrics
 from workbench.api.other_requests import CompletionRequest, EmbeddingRequest, TokenizeRequest
 from workbench.api.reading import Reader
@@ -51,6 +52,8 @@ class Asking:
     stream: bool
     counted: bool
     clock: Clock
+    known: Sequence[Sequence[Piece]] = ()
+    """The answers, where they came before they were asked for."""
 
     @property
     def count(self) -> int:
@@ -123,19 +126,23 @@ class Service:
     async def complete(self, asked: CompletionRequest, request: Request) -> Response:
         """Continue texts."""
         asked.check(self.engine.lacks)
-        model, each, prompts = self.model(asked.model), asked.n or 1, asked.prompts()
-        before = [str(prompt.given) if asked.echo else "" for prompt in prompts for _ in range(each)]
+        model, each = self.model(asked.model), asked.n or 1
+        self.answering.check(len(asked.prompts()) * each)
+        with self.answering.place():
+            before = await run_in_threadpool(before_answers, self.engine, model, asked)
+        repeated = [one for one in before for _ in range(each)]
         asking = Asking(
             model,
-            prompts,
-            asked.sampling(),
+            asked.prompts(),
+            drawn_behind(asked),
             each,
             Reply(model, "text_completion", "cmpl", asked.counted()),
-            [TextChoice(at, text, asked.logprobs) for at, text in enumerate(before)],
+            [TextChoice(at, one.text, one.chances, asked.logprobs) for at, one in enumerate(repeated)],
             _headers(model, asked.ignored()),
             bool(asked.stream),
             asked.counted(),
             Clock(self.metrics),
+            [one.behind for one in repeated if one.behind],
         )
         return await self._answer(asking, request)
 
@@ -175,6 +182,10 @@ class Service:
         return errors.respond(200, told, asking.headers)
 
     def _ask(self, asking: Asking, gone: threading.Event) -> list[Iterator[Piece]]:
+        if len(asking.known) == asking.count:
+            return [iter(answer) for answer in asking.known]
+        if asking.sampling.max_tokens == 0:
+            return [nothing_behind(self.engine, prompt) for prompt in asking.prompts for _ in range(asking.each)]
         return [
             self.engine.stream(asking.model, prompt, _with_seed(asking.sampling, at), gone.is_set)
             for prompt in asking.prompts

@@ -1,6 +1,5 @@
 """Watches a run from a terminal until it ends, and says how it ended. Ends or starts no run by itself, but for Ctrl-C."""
 
-import shlex
 import time
 from collections.abc import Collection, Iterator, Sequence
 
@@ -8,12 +7,12 @@ from workbench.cli.display import Display, display
 from workbench.cli.interrupts import Interrupts
 from workbench.cli.screen import Screen
 from workbench.events import Entry, Eval, Failed, Finished, Note, Phase, Sample, Saved, Started, State, Stopped, tail
-from workbench.remedies import Remedy, cause_of, remedies, told_killed
+from workbench.remedies import Remedy, beside, cause_of, remedies, told_killed
 from workbench.runs import DELETED_LOCK_PATIENCE_S, Run
 from workbench.specs import TrainSpec
 from workbench.text import Locale, Message, Text
 from workbench.view import View
-from workbench.wording import duration, figure, phase_words, size
+from workbench.wording import command_line, duration, figure, phase_words, size
 
 TICK_S = 0.2
 
@@ -38,7 +37,6 @@ class Say:
     lost = Text("Lost: the worker of {name} ended without a word. What it saved is kept.")
     weights = Text("Weights: {folder}")
     helps = Text("This would help: {changes}. {told} Start it so: {command}")
-    nothing_helps = Text("No change of the settings is known to help. A smaller model would.")
     longer = Text("Train it on: {command}")
     log = Text("What the process printed: {file}")
     chat = Text("Talk to it: {command}")
@@ -165,26 +163,31 @@ def say_remedies(run: Run, screen: Screen, seen: View, state: State) -> None:
         changes = ", ".join(f"{key} {before} -> {value}" for key, before, value in one.differs)
         told = " ".join(screen.locale(said) for said in one.told)
         screen.say(Say.helps(changes=changes, told=told, command=again_command(run, one)))
-    if not found:
-        screen.say(Say.nothing_helps())
+    for said in beside(run, cause, found):
+        screen.say(said)
 
 
 def again_command(run: Run, remedy: Remedy) -> str:
-    """The command that begins the run anew with what would help."""
-    return shlex.join(["python", "app.py", "train", shown_path(run, "spec.yaml"), *remedy.flags])
+    """The command that begins the run anew, or goes on with it, with what would help."""
+    if remedy.own:
+        return _command("runs", "resume", run.name, *remedy.flags, "--follow")
+    return _command("train", shown_path(run, "spec.yaml"), *remedy.flags)
+
+
+def _command(*words: str) -> str:
+    return command_line(["python", "app.py", *words])
 
 
 def _say_next(run: Run, screen: Screen, state: State) -> None:
-    name = shlex.quote(run.name)
     whole, saved = run.has_weights(), run.checkpoint()
     if whole or saved:
         screen.say(Say.weights(folder=shown_path(run, "" if whole or saved is None else saved.name)))
-        screen.say(Say.chat(command=f"python app.py chat {name}"))
+        screen.say(Say.chat(command=_command("chat", run.name)))
     spec = run.read_spec().spec
     if state == "finished" and isinstance(spec, TrainSpec) and (whole or saved) and not spec.data.streaming:
-        screen.say(Say.longer(command=f"python app.py runs extend {name} --epochs 1"))
+        screen.say(Say.longer(command=_command("runs", "extend", run.name, "--epochs", "1")))
     if state != "finished":
-        screen.say(Say.resume(command=f"python app.py runs resume {name} --follow"))
+        screen.say(Say.resume(command=_command("runs", "resume", run.name, "--follow")))
 
 
 def _closing(ended: Finished, locale: Locale, seen: View) -> Message:

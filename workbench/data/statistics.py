@@ -1,29 +1,19 @@
 """Figures of a set under a model: lengths, turns, scripts, what is trained, what padding costs. Knows no tokenizer."""
 
 import random
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from workbench.formats import Sample
+from workbench.lettering import script_of_text
 
 MOST_BINS = 40
 STEPS = (1, 2, 4, 5, 8, 10, 16, 20, 25, 32, 40, 50, 64, 80, 100, 128, 200, 250, 256, 400, 500, 512, 800)
 """Widths of a bin that read well; wider ones are these times a power of ten."""
 PERCENTILES = (50, 75, 90, 95, 99, 100)
 LOOKED_AT = 400
-SCRIPTS = (
-    ("ja", re.compile("[\u3040-\u30ff]")),
-    ("ko", re.compile("[\uac00-\ud7af\u1100-\u11ff]")),
-    ("zh", re.compile("[\u3400-\u9fff\U00020000-\U0002ffff]")),
-    ("cyrillic", re.compile("[\u0400-\u052f]")),
-    ("arabic", re.compile("[\u0600-\u06ff\u0750-\u077f\ufb50-\ufdff\ufe70-\ufefc]")),
-    ("latin", re.compile("[A-Za-z\u00c0-\u024f]")),
-)
-"""Kana before Chinese characters, since Japanese has both."""
-KANA_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -140,12 +130,4 @@ def script_of(sample: Sample) -> str:
         words = sample.text[:LOOKED_AT]
     else:
         words = " ".join([turn.content[:LOOKED_AT] for turn in (*sample.turns[-2:], *sample.chosen) if turn.content])
-    if words.isascii():
-        return "latin" if any(map(str.isalpha, words)) else "other"
-    counts = {name: len(pattern.findall(words)) for name, pattern in SCRIPTS}
-    letters = sum(counts.values())
-    if not letters:
-        return "other"
-    if counts["ja"] > KANA_SHARE * (counts["ja"] + counts["zh"]) and counts["ja"] + counts["zh"] > letters / 2:
-        return "ja"
-    return max(counts, key=lambda name: counts[name])
+    return script_of_text(words)

@@ -44,6 +44,8 @@ class Raw:
 
 
 Prompt = Chat | Raw
+Row = tuple[Sequence[int], int]
+"""Tokens, of which those from the index on are scored; at least one of them."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,30 @@ class Embedding:
     tokens: int
 
 
+@dataclass(frozen=True)
+class Scored:
+    """How likely the tokens of a row were from its index on, each given all before it."""
+
+    logprobs: Sequence[float]
+    """Natural logarithms of their probabilities at temperature 1, computed in float32; nan for a row's very first token."""
+    greedy: Sequence[bool]
+    """Whether no token was likelier at that place."""
+    chances: Sequence[Chance] = ()
+    """The same tokens with the likeliest at each place, where ``likeliest`` asked for them."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What stands around a text that is given as tokens."""
+
+    context: int
+    """Most tokens that the model reads."""
+    first: int
+    """The token behind which a text begins that has nothing before it: the tokenizer's BOS, else its EOS."""
+    prefix: Sequence[int]
+    """What the tokenizer puts before every text by itself, often nothing; ``Engine.tokens`` leaves it out."""
+
+
 class TooLong(UserError):
     """A prompt that does not fit the model's context."""
 
@@ -156,7 +182,7 @@ class Engine(Protocol):
 
     @property
     def lacks(self) -> Container[str]:
-        """Fields of Sampling that it does not compute, and ``tools``, ``embeddings``, ``adapters``, ``tokens``.
+        """Fields of Sampling that it does not compute, and ``tools``, ``embeddings``, ``adapters``, ``tokens``, ``score``.
 
         Whoever asks looks here first and refuses in words: what is listed is never asked of the engine, whose methods
         for it may raise NotImplementedError.
@@ -173,6 +199,15 @@ class Engine(Protocol):
 
     def embed(self, model: str, texts: Sequence[str]) -> Sequence[Embedding]:
         """Each text as one vector."""
+
+    def score(self, model: str, rows: Sequence[Row], likeliest: int | None = None) -> Sequence[Scored]:
+        """How likely given tokens are, a result for each row; UserError for a row that the context has no room for.
+
+        ``likeliest``: tell chances too, with so many of the likeliest tokens at each place.
+        """
+
+    def frame(self, model: str) -> Frame:
+        """What stands around texts that are scored or continued as they stand; lacked where ``tokens`` are."""
 
     def add(self, name: str, folder: Path) -> None:
         """Answer to one more name: what was trained in ``folder``. UserError when it does not fit."""
@@ -191,6 +226,15 @@ class EngineModule(Protocol):
 
     def open(self, spec: Any, opening: Opening) -> Engine:
         """Load what is needed and be ready to answer."""
+
+
+def frame_of(tokenizer: Any, context: int) -> Frame:
+    """The frame of a tokenizer of transformers and a context of so many tokens."""
+    bare = tokenizer("a", add_special_tokens=False, verbose=False)["input_ids"]
+    dressed = tokenizer("a", verbose=False)["input_ids"]
+    before = next((at for at in range(len(dressed)) if dressed[at : at + len(bare)] == bare), 0)
+    first = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    return Frame(context, int(first), dressed[:before])
 
 
 class Answer:

@@ -23,10 +23,13 @@ from workbench.engines import (
     Embedding,
     Engine,
     EngineSpec,
+    Frame,
     Opening,
     Piece,
     Prompt,
+    Row,
     Sampling,
+    Scored,
 )
 from workbench.fields import Ui
 
@@ -97,6 +100,12 @@ class Echo:
     def embed(self, model: str, texts: Sequence[str]) -> Sequence[Embedding]:
         return [Embedding([float(len(text)), float(text.count(" "))], len(text.split())) for text in texts]
 
+    def score(self, model: str, rows: Sequence[Row], likeliest: int | None = None) -> Sequence[Scored]:
+        return [scored_of(ids, index, likeliest) for ids, index in rows]
+
+    def frame(self, model: str) -> Frame:
+        return Frame(CONTEXT, 0, ())
+
     def add(self, name: str, folder: Path) -> None:
         self.models = (*self.models, name)
 
@@ -131,6 +140,21 @@ def chance_of(token: str, others: int) -> Chance:
 
 def _chance(token: str, halves: int) -> Chance:
     return Chance(token_of(token), token.encode(), math.log(0.5) * halves)
+
+
+def scored_of(ids: Sequence[int], index: int, likeliest: int | None) -> Scored:
+    """Made up: a token's chance is 1/2, 1/4, 1/8 or 1/16 by its number; only beside 1/2 none is likelier."""
+    chances = [_given(ids[at], at == 0, likeliest or 0) for at in range(index, len(ids))]
+    greedy = [chance.logprob == math.log(0.5) for chance in chances]
+    return Scored([chance.logprob for chance in chances], greedy, () if likeliest is None else chances)
+
+
+def _given(token: int, first: bool, others: int) -> Chance:
+    rank, word = 1 + token % 4, f" {token}"
+    if first:
+        return Chance(token, word.encode(), math.nan)
+    likely = chance_of(word if rank == 1 else f"{word}?", others).others
+    return Chance(token, word.encode(), math.log(0.5) * rank, likely)
 
 
 def calls_in(words: str) -> str:

@@ -16,10 +16,13 @@ from workbench.engines import (
     Engine,
     EngineSpec,
     Finish,
+    Frame,
     Opening,
     Piece,
     Prompt,
+    Row,
     Sampling,
+    Scored,
 )
 from workbench.fields import Ui
 from workbench.neighbours.completions import settings
@@ -27,7 +30,7 @@ from workbench.neighbours.wire import Gone, Wire
 from workbench.problems import UserError
 from workbench.text import Text
 
-LACKS = frozenset({"tokens", "adapters", "logprobs", "ignore_eos", "tools"})
+LACKS = frozenset({"tokens", "adapters", "logprobs", "ignore_eos", "tools", "score"})
 
 
 class Say:
@@ -112,6 +115,12 @@ class Remote:
     def embed(self, model: str, texts: Sequence[str]) -> Sequence[Embedding]:
         rows = [self.wire.post("/embeddings", {"model": self.model, "input": text}) for text in texts]
         return [Embedding(row["data"][0]["embedding"], int(row.get("usage", {}).get("prompt_tokens", 0))) for row in rows]
+
+    def score(self, model: str, rows: Sequence[Row], likeliest: int | None = None) -> Sequence[Scored]:
+        raise NotImplementedError  # among what the engine lacks
+
+    def frame(self, model: str) -> Frame:
+        raise NotImplementedError  # tokens are among what the engine lacks
 
     def add(self, name: str, folder: Path) -> None:
         raise NotImplementedError  # adapters are among what the engine lacks

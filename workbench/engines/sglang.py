@@ -17,7 +17,7 @@ from workbench.text import Text
 NAME = "SGLang"
 MANNERS = Manners(
     name=NAME,
-    lacks=frozenset({"seed", "logit_bias", "logprobs", "embeddings"}),
+    lacks=frozenset({"seed", "logit_bias", "logprobs", "embeddings", "score"}),
     health="/health",
     load="/load_lora_adapter",
     unload="/unload_lora_adapter",

@@ -116,12 +116,13 @@ def estimate(workspace: Workspace, spec: TrainSpec, planned: Plan, ground: Groun
         room_bytes=setting.ground.room_bytes,
         seconds=_seconds(setting, planned, steps, usual, learned.time),
         steps=steps,
-        source=_source(learned),
+        source=_source(learned, setting.spec.sharing.processes),
     )
 
 
-def _source(learned: Correction) -> Source:
-    return "measured" if learned.exact else "runs" if learned.time else "formula"
+def _source(learned: Correction, processes: int) -> Source:
+    """Where it was learned. What one process has shown is no measurement of several."""
+    return "measured" if learned.exact and processes == 1 else "runs" if learned.time else "formula"
 
 
 def batches(workspace: Workspace, setting: Setting, lengths: RowLengths, there: int) -> tuple[Batch, Batch]:

@@ -11,10 +11,8 @@ from typing import Literal
 from workbench import quantising
 from workbench.estimates.adapter_sizes import adapted_layers, num_trained, reached_layers
 from workbench.estimates.model_facts import ModelFacts
-from workbench.learning.preference import WITHOUT_REFERENCE
 from workbench.models import Device
 from workbench.specs import TrainSpec
-from workbench.stages import PreferenceSpec
 
 Part = Literal["weights", "adapter", "gradients", "optimiser", "activations", "logits", "rest"]
 PARTS: tuple[Part, ...] = ("weights", "adapter", "gradients", "optimiser", "activations", "logits", "rest")
@@ -96,12 +94,6 @@ class Setting:
         whole = not self.spec.tuning.FROZEN and self.spec.memory.precision != "pure_bf16"
         return 4 if self.ground.device == "cpu" and whole else self.number_bytes
 
-    @property
-    def has_reference(self) -> bool:
-        """Whether another model, or the same without its adapter, is asked about every row."""
-        stage = self.spec.stage
-        return isinstance(stage, PreferenceSpec) and stage.model_dump().get("pref_loss") not in WITHOUT_REFERENCE
-
 
 def memory_parts(setting: Setting, longest: Batch) -> dict[Part, int]:
     """Bytes by part at the run's peak, which is reached in the batch of its longest rows."""
@@ -144,7 +136,7 @@ def _weights(setting: Setting) -> tuple[float, float]:
         base = whole * setting.number_bytes
         return base, trained
     base = (whole - setting.trained) * setting.number_bytes + trained
-    copy = base if setting.has_reference else 0
+    copy = base if setting.spec.stage.reference_passes else 0
     # Under autocast a copy of the trained weights in half precision is kept for the length of a step.
     half = setting.trained * 2 if setting.ground.device == "cuda" and setting.number_bytes == 2 else 0
     return base + copy + half, 0
@@ -235,15 +227,8 @@ def batch_seconds(setting: Setting, batch: Batch) -> float:
     token = 2 * linear * (passes + whole) + attention * (passes + 1.5 * back) + head * (6 + 2 * whole)
     if setting.spec.tuning.ADAPTER:
         token += 6 * setting.trained if adapted_layers(setting.spec.tuning, model) else 0
-    token += extra_passes(setting) * (2 * linear + attention + 2 * head)
+    token += setting.spec.stage.reference_passes * (2 * linear + attention + 2 * head)
     return batch.positions * token / rate(setting) + _overhead(setting)
-
-
-def extra_passes(setting: Setting) -> int:
-    """Passes forward beside the learning one: the reference, and with marked answers the mismatched ones twice too."""
-    if not setting.has_reference:
-        return 0
-    return 1 if "pref_loss" in setting.spec.stage.model_dump() else 3
 
 
 def _overhead(setting: Setting) -> float:

@@ -11,13 +11,13 @@ from typing import Any
 import psutil
 
 from workbench import jobs, machine
+from workbench.desk import Desk
 from workbench.estimates import grounds, measurements
 from workbench.estimates.measurements import Measured, bounded, names_of
 from workbench.estimates.model_facts import read_facts
 from workbench.estimates.needs import LIBRARIES_BYTES, Batch, Ground, Setting, batch_seconds, optimiser_seconds
 from workbench.estimates.row_lengths import RowLengths
 from workbench.events import Event, Note, Phase, Step
-from workbench.jobs import Desk
 from workbench.models import local_folder
 from workbench.problems import UserError
 from workbench.sockets import plugins
@@ -39,6 +39,10 @@ SLACK = 0.1
 
 class Say:
     measured = Text("Measured: {memory} at the peak, {seconds} for a usual step of {rows} rows.")
+    measured_alone = Text(
+        "Measured with one of {processes} processes alone: {memory} at the peak, {seconds} for a usual step of its {rows} rows. What "
+        "they share, and the time in which they wait for each other, is calculated or not known."
+    )
     no_facts = Text("What '{given}' is made of can't be read, so nothing can be measured. Begin the run itself.")
 
 
@@ -93,8 +97,15 @@ def run(spec: MeasureSpec, desk: Desk) -> dict[str, float]:
     measurements.keep(workspace, found)
     seconds = watching.steps[-1].seconds / times * spec.optim.gradient_accumulation_steps
     batch = rows * spec.optim.gradient_accumulation_steps
-    desk.note(Say.measured(memory=size(found.peak_bytes), seconds=_time(seconds), rows=batch))
+    desk.note(told(spec, found.peak_bytes, seconds, batch))
     return {"memory_bytes": float(found.peak_bytes), "seconds": seconds}
+
+
+def told(spec: TrainSpec, peak_bytes: int, seconds: float, rows: int) -> Message:
+    """What was found, in words; of a run that several processes share one alone was measured."""
+    words = {"memory": size(peak_bytes), "seconds": _time(seconds), "rows": rows}
+    processes = spec.sharing.processes
+    return Say.measured_alone(processes=processes, **words) if processes > 1 else Say.measured(**words)
 
 
 def _time(seconds: float) -> Message:

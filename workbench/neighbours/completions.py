@@ -1,9 +1,11 @@
 """Answers by way of another server's /v1/completions, asked with token ids. Knows no process and no engine by name."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from workbench.engines import Answer, Chance, Finish, Piece, Sampling
+from workbench.engines import Answer, Chance, Finish, Piece, Row, Sampling, Scored
 from workbench.neighbours.wire import Gone, Wire
 from workbench.neighbours.words import Words
 
@@ -11,6 +13,8 @@ COMPLETIONS = "/v1/completions"
 NEUTRAL = Sampling()
 EXTRAS = ("top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty", "ignore_eos")
 """Sent only where they change something: not every server knows them all."""
+AT_ONCE = 16
+"""Rows that are asked for at the same time; the server puts them together."""
 TOKEN = "token_id:"  # noqa: S105 - the number of a token
 
 
@@ -73,6 +77,25 @@ class Completions:
             finish = "cancelled"
         ended: Finish = "cancelled" if finish == "cancelled" else "length" if finish == "length" else "stop"
         yield Piece(answer.rest(), ended, len(ids), int(told.get("completion_tokens") or count))
+
+    def scored(self, who: Mapping[str, Any], rows: Sequence[Row], likeliest: int | None) -> list[Scored]:
+        """How likely the rows' tokens are, by vLLM's ``prompt_logprobs``."""
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return list(pool.map(lambda row: self._scored(who, row[0], row[1], likeliest), rows))
+
+    def _scored(self, who: Mapping[str, Any], ids: Sequence[int], index: int, likeliest: int | None) -> Scored:
+        asked = {**who, "prompt": list(ids), "max_tokens": 1, "temperature": 0, "prompt_logprobs": likeliest or 0}
+        told = self._wire.post(COMPLETIONS, asked)["choices"][0]["prompt_logprobs"]
+        chances, greedy = list[Chance](), list[bool]()
+        for token, likely in zip(ids[index:], told[index:], strict=True):
+            own = (likely or {}).get(str(token), {"logprob": math.nan, "rank": 0})
+            others = sorted((likely or {}).items(), key=lambda one: one[1]["rank"])[: likeliest or 0]
+            greedy.append(own["rank"] == 1)
+            chances.append(self._one(token, own["logprob"], [self._one(int(one), rest["logprob"]) for one, rest in others]))
+        return Scored([chance.logprob for chance in chances], greedy, () if likeliest is None else chances)
+
+    def _one(self, token: int, logprob: float, others: Sequence[Chance] = ()) -> Chance:
+        return Chance(token, self._words.bytes_of(token), logprob, others)
 
     def _chances(self, told: Mapping[str, Any] | None, asked: int) -> list[Chance]:
         if not told or not told.get("tokens"):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench.engines import BASE, Embedding, Opening, Piece, Prompt, Sampling, TooLong
+from workbench.engines import BASE, Embedding, Frame, Opening, Piece, Prompt, Row, Sampling, Scored, TooLong, frame_of
 from workbench.neighbours.completions import Completions
 from workbench.neighbours.ends import end_ids
 from workbench.neighbours.process import Neighbour
@@ -25,6 +25,7 @@ ADAPTER = "adapter_config.json"
 
 class Say:
     too_long = Text("The chat has {given} tokens. Accepted: fewer than {context}. Shorten it, or load the model with more.")
+    too_long_row = Text("A text has {given} tokens. Accepted: fewer than {context}. Shorten it, or load the model with more.")
     no_text = Text("The chat has no tokens with this template. Accepted: at least one. Write something.")
     only_lora = Text("'{name}' is no LoRA adapter. Accepted by {engine}: LoRA. Merge it, or choose the engine transformers.")
 
@@ -100,6 +101,15 @@ class Served:
 
     def embed(self, model: str, texts: Sequence[str]) -> Sequence[Embedding]:
         raise NotImplementedError  # embeddings are among what the engine lacks
+
+    def score(self, model: str, rows: Sequence[Row], likeliest: int | None = None) -> Sequence[Scored]:
+        for ids, _ in rows:
+            if len(ids) >= self._context:
+                raise TooLong(Say.too_long_row(given=len(ids), context=self._context), key="prompt")
+        return self._completions.scored(self._manners.who(model), rows, likeliest)
+
+    def frame(self, model: str) -> Frame:
+        return frame_of(self._tokenizer, self._context - 2)  # it always writes one token, and scores none beyond
 
     def add(self, name: str, folder: Path) -> None:
         check_adapters({name: folder}, self._manners.name)

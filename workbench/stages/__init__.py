@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import Field
 
+from workbench.dividing import WAYS, Way
 from workbench.fields import Section, Ui
 from workbench.formats import Sample, Shape, Turn
 from workbench.learning.scoring import RewardKind
@@ -32,7 +33,7 @@ class StageSpec(Section):
     """What the trainer logs beside the loss, by its name in the logs, and how it is called; the telling one first."""
     COMPARES: ClassVar[bool] = False
     """Whether the loss of a row depends on which others are in its batch, so that smaller batches are not the same."""
-    SHARED: ClassVar[Sequence[str]] = ("ddp", "fsdp2", "zero2", "zero3")
+    SHARED: ClassVar[Sequence[Way]] = tuple(WAYS)
     """Ways in which several processes can share the learning."""
 
     stage: str
@@ -46,6 +47,12 @@ class StageSpec(Section):
     def packs(self) -> bool:
         """Whether ``arranged`` makes other rows of several, so that their number is not that of the sets' rows."""
         return False
+
+    @property
+    def reference_passes(self) -> int:
+        """Passes forward that each batch takes beside the learning one for the sake of a reference, which is the model as it
+        was before it learned; 0: there is none."""
+        return 0
 
     def problems(self) -> list[Problem]:
         """What does not fit together among the stage's fields."""
@@ -75,7 +82,7 @@ class PreferenceSpec(StageSpec):
 class RolloutSpec(StageSpec):
     """The fields of stages that learn from answers of the model's own."""
 
-    SHARED: ClassVar[Sequence[str]] = ("ddp",)
+    SHARED: ClassVar[Sequence[Way]] = ("ddp",)
 
     max_completion_length: Annotated[int, Field(ge=1, le=131_072), Ui("Longest drawn answer")] = 256
     """Most tokens of an answer that the model draws to learn from. Usual: 64 to 1024."""

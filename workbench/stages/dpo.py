@@ -8,7 +8,7 @@ from pydantic import Field
 
 from workbench.fields import Ui
 from workbench.formats import Sample, Shape, Turn
-from workbench.learning.preference import PairLoss, PairSettings
+from workbench.learning.preference import WITHOUT_REFERENCE, PairLoss, PairSettings
 from workbench.problems import Problem
 from workbench.stages import Encoded, Parts, PreferenceSpec, Script
 from workbench.text import Text
@@ -46,6 +46,10 @@ class Spec(PreferenceSpec):
     ld_alpha: Annotated[float | None, Field(ge=0, le=1), Ui("Length weight")] = None
     """How much counts what the longer answer of a pair has beyond the shorter one. Less prefers long answers less.
     Empty: all of it."""
+
+    @property
+    def reference_passes(self) -> int:
+        return 0 if self.pref_loss in WITHOUT_REFERENCE else 1
 
     def problems(self) -> list[Problem]:
         if self.dpo_label_smoothing and self.pref_loss != "sigmoid":

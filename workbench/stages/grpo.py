@@ -84,6 +84,10 @@ class Spec(RolloutSpec):
     def times(self) -> int:
         return self.num_generations
 
+    @property
+    def reference_passes(self) -> int:
+        return 1 if self.beta else 0
+
     def problems(self) -> list[Problem]:
         weights = (self.reward_equals, self.reward_contains, self.reward_regex, self.reward_json, self.reward_length,
                    self.reward_judge, self.reward_score)  # fmt: skip

@@ -42,6 +42,11 @@ class Spec(PreferenceSpec):
     kto_rejected_weight: Annotated[float, Field(ge=0, le=1000), Ui("Weight of bad answers")] = 1.0
     """How much bad answers count. With fewer bad ones than good raise it until weight x number are alike."""
 
+    @property
+    def reference_passes(self) -> int:
+        """The reference over the answers and over mismatched ones, and the model over these, too."""
+        return 3
+
     def arranged(self, rows: Any, cutoff_len: int) -> Any:
         return mismatched(rows, cutoff_len)
 

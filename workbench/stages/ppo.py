@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from workbench.dividing import Way
 from workbench.fields import Ui
 from workbench.formats import Sample, Shape
 from workbench.learning.rollouts import Drawing, split
@@ -26,7 +27,7 @@ class Say:
 class Spec(RolloutSpec):
     """Reinforcement by a reward model"""
 
-    SHARED: ClassVar[Sequence[str]] = ()
+    SHARED: ClassVar[Sequence[Way]] = ()
     METRICS: ClassVar[Mapping[str, Text]] = {"reward": Say.reward, "kl": Say.distance, "answer_tokens": Say.length}
 
     stage: Literal["ppo"] = "ppo"
@@ -44,6 +45,10 @@ class Spec(RolloutSpec):
     @property
     def times(self) -> int:
         return self.ppo_epochs
+
+    @property
+    def reference_passes(self) -> int:
+        return 1
 
     def problems(self) -> list[Problem]:
         return named_problems(self.reward_model, self.reward_model_type)

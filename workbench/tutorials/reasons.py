@@ -45,6 +45,9 @@ class Say:
     ordinary_adapter = Text("what the adapter is saved as is chosen by itself, so that it fits the model")
     bf16_instead = Text("numbers are held in bf16")
     text_only = Text("only text is learned here; pictures, videos and sounds are not read")
+    own_words = Text("a benchmark brings its own words around a question, in its own language")
+    by_engine = Text("the engine computes as many answers together as 'max_num_seqs' says")
+    own_folder = Text("results lie in the run's folder, which 'output_dir' names")
     by_template = Text("the chat template says how tools and thoughts are written")
 
 

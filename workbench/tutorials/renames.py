@@ -20,7 +20,15 @@ class Say:
     no_effect = Text("'{key}: {given}' has no effect: {reason}")
     only_predicts = Text(
         "'do_predict' is true and 'do_train' is not: the file measures a model and trains none. Accepted here: "
-        "files that train. Set 'do_train: true', or measure the model in chat."
+        "files that train. Set 'do_train: true', or measure the model: python app.py eval FILE."
+    )
+    only_trains = Text(
+        "'do_train' is true and 'do_predict' is not: the file trains a model. Accepted here: files that measure one. Start "
+        "it so: python app.py train FILE."
+    )
+    few_shot = Text(
+        "benchmarks show their questions as plain text, with 'n_shot' examples before them; sets are asked as the model's own "
+        "template says"
     )
 
 
@@ -217,6 +225,24 @@ def _resuming(draft: Draft) -> None:
         draft.has_no_effect("resume_from_checkpoint", draft.values.pop("resume_from_checkpoint"), Why.by_resume())
 
 
+def _evaluating(draft: Draft) -> None:
+    """Files that predict or evaluate: the sets to validate on are those that are asked."""
+    if not draft.takes("compare_base"):
+        return
+    trains, predicts = (is_true(draft.values.pop(key, None)) for key in ("do_train", "do_predict"))
+    if trains and not predicts:
+        draft.problems.append(Problem(Say.only_trains(), "do_train"))
+    if not draft.values.get("dataset") and "eval_dataset" in draft.values:
+        draft.values["dataset"] = draft.values.pop("eval_dataset")
+    if draft.values.get("template") == "fewshot":
+        draft.has_no_effect("template", draft.values.pop("template"), Say.few_shot())
+    for key in ("stage", "finetuning_type", "predict_with_generate"):
+        draft.values.pop(key, None)  # a set's answers are always written, whatever was trained
+    for key, why in ASIDE.items():
+        if key in draft.values:
+            draft.has_no_effect(key, draft.values.pop(key), why())
+
+
 def _commands(draft: Draft) -> None:
     trains, predicts = (draft.values.pop(key, None) for key in ("do_train", "do_predict"))
     if is_true(predicts) and not is_true(trains):
@@ -227,6 +253,16 @@ def _commands(draft: Draft) -> None:
         draft.has_no_effect("do_train", trains, Why.by_command())
 
 
+ASIDE: Mapping[str, Text] = {
+    "lang": Why.own_words,
+    "batch_size": Why.by_engine,
+    "per_device_eval_batch_size": Why.by_engine,
+    "save_dir": Why.own_folder,
+    "task_dir": Why.own_folder,
+    "download_mode": Why.own_folder,
+    "overwrite_cache": Why.by_worker,
+}
+"""Keys of files that evaluate, and what happens instead."""
 RULES: Sequence[Callable[[Draft], None]] = (
     _names,
     _optimiser,
@@ -239,5 +275,6 @@ RULES: Sequence[Callable[[Draft], None]] = (
     _settings,
     _resuming,
     _dividing,
+    _evaluating,
     _commands,
 )

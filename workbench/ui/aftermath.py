@@ -1,23 +1,27 @@
-"""What can be done once a run has ended: start again with what would help, or go on for more epochs. Knows no component."""
+"""What can be done once a run has ended: start again or go on with what would help, or train for more epochs.
+Knows no component."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from workbench.continuing import begin, extension, read_epochs
 from workbench.events import State
 from workbench.problems import Cause, UserError
-from workbench.remedies import Remedy, cause_of, remedies, told_killed
+from workbench.remedies import Remedy, beside, cause_of, remedies, told_killed
 from workbench.runs import Run
 from workbench.specs import TrainSpec
 from workbench.text import Locale, Message, Text
 from workbench.view import View
 
+HELPED: Collection[Cause] = ("memory", "disk")
+"""Causes for which something may help."""
+
 
 class Say:
     helps = Text("What would help, the cheapest first:")
-    none = Text("No change of the settings is known to help. A smaller model would.")
     again = Text("Apply and start again")
+    go_on = Text("Apply and go on")
     becomes = Text("{label}: {before} → {after}")
     nothing = Text("empty")
     longer = Text("Train on for")
@@ -33,6 +37,8 @@ class After:
     cause: Cause = ""
     killed: Message | None = None
     remedies: Sequence[Remedy] = ()
+    more: Sequence[Message] = ()
+    """What is said below them."""
     longer: Message | None = None
 
 
@@ -45,7 +51,10 @@ def after(run: Run, view: View, state: State) -> After:
             return After()
     cause = cause_of(run, view, state)
     killed = told_killed(run, view) if state == "lost" and cause == "memory" else None
-    return After(cause, killed, remedies(run, cause))
+    if cause not in HELPED:
+        return After(cause, killed)
+    found = remedies(run, cause)
+    return After(cause, killed, found, beside(run, cause, found))
 
 
 def drawn(found: After, locale: Locale) -> dict[str, Any] | None:
@@ -53,7 +62,7 @@ def drawn(found: After, locale: Locale) -> dict[str, Any] | None:
     if found.longer:
         words = {"before": locale(Say.longer), "after": locale(Say.epochs), "press": locale(Say.train_on)}
         return {"longer": {**words, "told": locale(found.longer)}}
-    if found.cause not in ("memory", "disk"):
+    if found.cause not in HELPED:
         return None
     lines = [
         {
@@ -63,7 +72,9 @@ def drawn(found: After, locale: Locale) -> dict[str, Any] | None:
         }
         for one in found.remedies
     ]
-    return {"title": locale(Say.helps if lines else Say.none), "remedies": lines, "press": locale(Say.again)}
+    title = locale(Say.helps) if lines else ""
+    press = locale(Say.go_on if any(one.own for one in found.remedies) else Say.again)
+    return {"title": title, "remedies": lines, "more": [locale(said) for said in found.more], "press": press}
 
 
 def _changed(locale: Locale, key: str, before: str, value: str) -> str:
@@ -77,7 +88,7 @@ def named(remedy: Remedy) -> str:
 
 
 def act(run: Run, asked: Mapping[str, Any]) -> Run:
-    """Do what a button offers; the new run, started. UserError where that can't be."""
+    """Do what a button offers; the run that goes on or was begun. UserError where that can't be."""
     if asked["action"] == "longer":
         return begin(run, extension(run, read_epochs(str(asked["epochs"]))).spec)
     view, state = run.view(), run.state()
@@ -85,4 +96,4 @@ def act(run: Run, asked: Mapping[str, Any]) -> Run:
     chosen = next((one for one in found if named(one) == asked["choice"]), None)
     if chosen is None:
         raise UserError(Say.changed())
-    return begin(run, chosen.spec)
+    return chosen.apply(run)

@@ -13,6 +13,9 @@ from workbench.specs import Spec
 from workbench.text import Locale, Text
 from workbench.ui.desk import Desk
 
+SEVERAL = ("dataset", "adapter", "cards", "metrics", "benchmarks")
+"""Widgets that choose several of a list, or what is typed."""
+
 
 class Say:
     default_is = Text("{sentence} Accepted: {accepted}. Default: {default}.")
@@ -26,6 +29,8 @@ class Form:
     desk: Desk
     kind: type[Spec]
     fields: dict[str, Any] = field(default_factory=dict)
+    prefix: str = "field"
+    """Before a key it makes the name of its component on the page, where a field of two forms stands twice."""
 
     @property
     def knobs(self) -> Mapping[str, Knob]:
@@ -38,7 +43,7 @@ class Form:
         component = self.desk.words(
             _component(knob, properties.pop("value", shown(knob, knob.default)), properties),
             lambda locale: {"label": knob.label(locale), "info": sentence(knob, locale)},
-            elem_id=f"field-{key}",
+            elem_id=f"{self.prefix}-{key}",
             elem_classes=["field"],
         )
         self.fields[key] = component
@@ -150,7 +155,7 @@ def shown(knob: Knob, value: Any) -> Any:
     """A value as its component holds it: numbers as text, so that 2e-4 may be typed; lines for lists of sentences."""
     if knob.kind == "choice" or (knob.kind == "bool" and not knob.optional):
         return value
-    if knob.ui.widget in ("dataset", "adapter", "cards") or (knob.kind == "list" and knob.choices):
+    if knob.ui.widget in SEVERAL or (knob.kind == "list" and knob.choices):
         return list(value or [])
     if knob.ui.widget == "lines":
         return value if isinstance(value, str) else "\n".join(value or [])
@@ -167,7 +172,7 @@ def _component(knob: Knob, value: Any, properties: dict[str, Any]) -> Any:
             return gr.Dropdown(choices=list(knob.choices), value=value, **words, **properties)
         if knob.kind == "list" and knob.choices:
             return gr.Dropdown(choices=list(knob.choices), value=value, multiselect=True, **words, **properties)
-        if knob.ui.widget in ("dataset", "adapter", "cards"):
+        if knob.ui.widget in SEVERAL:
             return gr.Dropdown(value=value, multiselect=True, allow_custom_value=True, **words, **properties)
         if knob.ui.widget in ("model", "template"):
             return gr.Dropdown(value=value, allow_custom_value=True, **words, **properties)

@@ -27,6 +27,7 @@ class Say:
     stop_now = Text("Stop now")
     resume = Text("Resume")
     chat = Text("Chat with it")
+    evaluate = Text("Evaluate it")
 
 
 @dataclass
@@ -39,12 +40,18 @@ class Happening:
     stop: Any
     resume: Any
     chat: Any
+    evaluate: Any
     panel: Any
 
     @property
     def shown(self) -> list[Any]:
         """What ``show`` updates."""
-        return [self.picker, self.stop, self.resume, self.chat, self.panel]
+        return [*self.heads, self.panel]
+
+    @property
+    def heads(self) -> list[Any]:
+        """What ``head`` updates."""
+        return [self.picker, self.stop, self.resume, self.chat, self.evaluate]
 
     def show(self, name: str | None, language: str, nudge: int) -> list[Any]:
         """Everything on the right for one run; a new ``nudge`` makes the panel ask anew."""
@@ -122,16 +129,17 @@ def build_happening(desk: Desk, asking: Asking) -> None:
         )
         stop = desk.button(Say.stop, elem_id="stop", scale=1, min_width=80, visible=False)
         resume = desk.button(Say.resume, elem_id="resume", scale=1, min_width=80, visible=False)
-        chat = desk.button(Say.chat, elem_id="chat-with", scale=1, min_width=100, visible=False)
-    _bind(Happening(desk, asking, picker, stop, resume, chat, Live(desk).component()))
+        chat = desk.button(Say.chat, elem_id="chat-with", scale=0, min_width=100, visible=False)
+        evaluate = desk.button(Say.evaluate, elem_id="evaluate-with", scale=0, min_width=100, visible=False)
+    _bind(Happening(desk, asking, picker, stop, resume, chat, evaluate, Live(desk).component()))
 
 
 def _bind(side: Happening) -> None:
     desk, asking = side.desk, side.asking
     run = [side.picker, desk.language, side.panel]
     side.picker.input(side.pick, [*run, desk.prefs], [desk.prefs, *side.shown], show_progress="hidden")
-    side.picker.focus(side.head, run[:2], side.shown[:4], show_progress="hidden")
-    side.panel.change(side.news, [side.picker, *asking.inputs], [*side.shown[:4], asking.line], show_progress="hidden")
+    side.picker.focus(side.head, run[:2], side.heads, show_progress="hidden")
+    side.panel.change(side.news, [side.picker, *asking.inputs], [*side.heads, asking.line], show_progress="hidden")
     side.panel.click(
         side.follow_up, [desk.prefs, desk.language, side.panel], [desk.prefs, *side.shown], show_progress="hidden"
     )
@@ -143,12 +151,13 @@ def _bind(side: Happening) -> None:
         [desk.prefs, *side.shown, asking.line, asking.marked, *asking.boxes, *desk.form.components],
         show_progress="hidden",
     )
-    side.chat.click(
-        lambda name: [gr.update(selected="chat"), {"run": name, "at": time.time()}],
-        side.picker,
-        [desk.tabs, desk.chat_with],
-        show_progress="hidden",
-    )
+    for tab, button, wanted in (("chat", side.chat, desk.chat_with), ("evaluate", side.evaluate, desk.evaluate_with)):
+        button.click(
+            lambda name, tab=tab: [gr.update(selected=tab), {"run": name, "at": time.time()}],
+            side.picker,
+            [desk.tabs, wanted],
+            show_progress="hidden",
+        )
     desk.retellings.append((side.anew, run, side.shown))
     desk.arrivals.append(Arrival(side.arrive, side.shown))
 
@@ -182,11 +191,11 @@ def run_choices(desk: Desk, locale: Locale) -> list[tuple[str, str]]:
 
 
 def _buttons(run: Run | None, locale: Locale) -> list[Any]:
-    """Stop, Resume and Chat as the run's state allows them."""
+    """Stop, Resume, Chat and Evaluate as the run's state allows them."""
     state = run.state() if run else "waiting"
     stopping = run is not None and run.stopping()
     return [
         gr.update(visible=state == "running", value=locale(Say.stop_now if stopping else Say.stop)),
         gr.update(visible=run is not None and state in ("stopped", "failed", "lost", "waiting")),
-        gr.update(visible=run is not None and state != "running" and run.has_adapter()),
+        *[gr.update(visible=run is not None and state != "running" and run.has_adapter())] * 2,
     ]

@@ -11,7 +11,7 @@ import gradio as gr
 from workbench.ports import check_free, is_loopback
 from workbench.problems import Problem, UserError
 from workbench.runs import list_runs
-from workbench.specs import ServeSpec
+from workbench.talk import lets_in
 from workbench.text import Locale, Text, verbatim
 from workbench.ui.chatdrawer import engine_values
 from workbench.ui.chatroom import TICK_S, Room
@@ -41,6 +41,14 @@ class Say:
     none = Text("No API is open. Who answers above is what it will serve.")
     open = Text("open")
     asks = Text("It asks for the key that it was started with.")
+    forgotten = Text(
+        "Its key is not known here any more, since the window was opened anew: other programs reach it as before, Chat does "
+        "not. Enter the key above and press Enter, or stop the API and start it again."
+    )
+    wrong_key = Text(
+        "The open API does not take this key. Accepted: the one it was started with. Enter that one, or stop the API and "
+        "start it again."
+    )
     written = Text("Written: {files}. A double click opens the API.")
 
 
@@ -88,9 +96,11 @@ def api_state(room: Room, now: Standing, locale: Locale) -> str:
         return f'<p class="quiet">{html.escape(locale(Say.none))}</p>'
     if now.condition != "ready":
         return f'<div class="live" data-condition="{now.condition}">{told(now, locale)}</div>'
-    asks = _asks_for_key(room, now)
+    asks = not lets_in(now.url)
     server = Server(now.url, speakers(now.models)[0], asks)
     note = f'<p class="quiet">{html.escape(locale(Say.asks))}</p>' if asks else ""
+    if asks and is_forgotten(room, now):
+        note = f'<p class="warning" role="status">{html.escape(locale(Say.forgotten))}</p>'
     address = f"{now.url}/v1"
     return (
         f'<div class="live" data-condition="ready"><div class="head"><span class="chip finished" role="status">'
@@ -99,12 +109,10 @@ def api_state(room: Room, now: Standing, locale: Locale) -> str:
     )
 
 
-def _asks_for_key(room: Room, now: Standing) -> bool:
-    """Whether clients must send a key, as far as it is known here, where no key is kept."""
-    spec = now.run.read_spec().spec if now.run else None
-    serving = spec.serving if isinstance(spec, ServeSpec) else ServeSpec().serving
-    told = room.keys.get(now.name) or os.environ.get(KEY_VARIABLE) or serving.api_key_file
-    return bool(told) or not is_loopback(serving.api_host)
+def is_forgotten(room: Room, now: Standing) -> bool:
+    """Whether the open API asks for a key that is not known here: no file has it, so a new window does not either."""
+    known = room.keys.get(now.name) or os.environ.get(KEY_VARIABLE) or None
+    return now.condition == "ready" and not lets_in(now.url, known)
 
 
 def furnish_serving(room: Room) -> Panel:
@@ -142,6 +150,13 @@ def bind_serving(panel: Panel, loaders: Sequence[Any]) -> None:
     opening = Opening(panel, len(loaders), [one.elem_id.removeprefix("field-") for one in loaders[1:]])
     panel.start.click(opening.start, given, opened, trigger_mode="once", **quiet)
     panel.stop.click(opening.stop, [room.seat, desk.language], opened, trigger_mode="once", **quiet)
+    gr.on(
+        [panel.key.submit, panel.key.blur],
+        opening.remember,
+        [desk.language, panel.key],
+        [panel.told, *panel.outputs],
+        **quiet,
+    )
     panel.script.click(opening.script, given, [panel.told, *fields], **quiet)
     panel.timer.tick(panel.show, desk.language, panel.outputs, **quiet)
     room.unload.click(panel.show, desk.language, panel.outputs, **quiet)
@@ -218,6 +233,17 @@ class Opening:
         except UserError as error:
             return {panel.told: wrong(error.problems, room.desk.locale(language))}
         return {**room.stand(stands(room.desk.workspace, seat), language), panel.told: "", **panel.show(language)}
+
+    def remember(self, language: str, key: str) -> dict[Any, Any]:
+        """Take the key of an API that was started before this window was; any other waits for the next start."""
+        room, panel, given = self.panel.room, self.panel, (key or "").strip()
+        now = open_api(room)
+        if not given or not is_forgotten(room, now):
+            return {panel.told: gr.skip()}
+        if not lets_in(now.url, given):
+            return {panel.told: wrong([Problem(Say.wrong_key())], room.desk.locale(language))}
+        room.keys[now.name] = given
+        return {panel.told: "", **panel.show(language)}
 
     def script(self, seat: str, language: str, key: str, *given: Any) -> dict[Any, Any]:
         room, panel = self.panel.room, self.panel

@@ -48,7 +48,7 @@ def build(workspace: Workspace, language: str) -> gr.Blocks:
             picker = gr.Dropdown(names, value=language, show_label=False, container=False, elem_id="language", scale=0)
         desk = Desk(workspace, language, picker, prefs)
         desk.dress(picker, lambda locale: {"label": locale(Say.language)})
-        desk.form, desk.chat_with = Form(desk, TrainSpec), gr.State({})
+        desk.form, desk.chat_with, desk.evaluate_with = Form(desk, TrainSpec), gr.State({}), gr.State({})
         build_topbar(desk)
         order = sorted(plugins(tabs).items(), key=lambda item: item[1].ORDER)
         first = next(name for name, module in order if module.FIRST)

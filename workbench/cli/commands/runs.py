@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from functools import partial
 
 from workbench import locks
 from workbench.cli import DONE, FAILED
@@ -18,6 +19,8 @@ from workbench.events import tail
 from workbench.fields import plain
 from workbench.problems import Problem, UserError
 from workbench.runs import Run, find_run, list_runs
+from workbench.sparing import fewer, spare
+from workbench.specs import TrainSpec
 from workbench.text import Locale, Message, Text
 from workbench.view import View
 from workbench.wording import STATES
@@ -34,6 +37,10 @@ class Say:
     do_show = Text("show: the state in the first word, then the figures; what went wrong when it failed.")
     do_stop = Text("stop: finish the step, save and stop; said again, end the process at once.")
     do_resume = Text("resume: go on from the newest whole checkpoint; with --follow watch it until it ends.")
+    do_resume_fewer = Text(
+        "resume NAME save_total_limit=1: likewise, and keep one checkpoint from then on, older ones being deleted first: for a "
+        "disk that is full. save_strategy=no saves none before the end."
+    )
     do_extend = Text(
         "extend: train a finished run for further epochs, as a new run that goes on from its last checkpoint with its "
         "optimiser; with --follow watch it until it ends."
@@ -77,10 +84,11 @@ def title() -> Message:
 
 
 def help(locale: Locale) -> Iterator[str]:
-    sentences = (Say.title, Say.do_list, Say.do_show, Say.do_stop, Say.do_resume, Say.do_extend, Say.do_delete, Say.names, Say.states)
+    sentences = (Say.title, Say.do_list, Say.do_show, Say.do_stop, Say.do_resume, Say.do_resume_fewer,
+                 Say.do_extend, Say.do_delete, Say.names, Say.states)
     yield from command_help(
         locale,
-        "runs list | show NAME | stop NAME | resume NAME [--follow] | extend NAME --epochs N [--follow] | "
+        "runs list | show NAME | stop NAME | resume NAME [key=value ...] [--follow] | extend NAME --epochs N [--follow] | "
         "delete NAME ... [--yes]",
         sentences,
     )
@@ -97,6 +105,8 @@ def run(words: Sequence[str], workspace: Workspace, screen: Screen) -> int:
             raise UserError(Say.unknown_near(given=plain(action), known=known, nearest=near[0]))
         raise UserError(Say.unknown(given=plain(action), known=known))
     epochs, rest = _epochs(rest) if action == "extend" else (0.0, rest)
+    settings = [word for word in rest if _is_setting(word)] if action == "resume" else []
+    rest = [word for word in rest if word not in settings]
     flags = [word for word in rest if word.startswith("-")]
     accepted = ", ".join(FLAGS[action]) or "-"
     wrong = [flag for flag in flags if flag not in FLAGS[action]]
@@ -108,7 +118,7 @@ def run(words: Sequence[str], workspace: Workspace, screen: Screen) -> int:
     actions: Mapping[str, Callable[[], int]] = {
         "show": lambda: _show(chosen[0], screen),
         "stop": lambda: max(_stop(one, screen) for one in chosen),
-        "resume": lambda: _resume(chosen[0], screen, bool(flags)),
+        "resume": lambda: _resume(chosen[0], dict(word.split("=", 1) for word in settings), screen, bool(flags)),
         "extend": lambda: _extend(chosen[0], epochs, screen, bool(flags)),
         "delete": lambda: max(_delete(one, screen, bool(flags)) for one in chosen),
     }
@@ -165,15 +175,21 @@ def _stop(run: Run, screen: Screen) -> int:
     return DONE
 
 
-def _resume(run: Run, screen: Screen, watch: bool) -> int:
+def _is_setting(word: str) -> bool:
+    key, equals, _ = word.partition("=")
+    return bool(equals) and key in TrainSpec.knobs()
+
+
+def _resume(run: Run, settings: Mapping[str, str], screen: Screen, watch: bool) -> int:
+    go_on = partial(spare, run, fewer(run, settings)) if settings else run.resume
     entries, offset = tail(run.events, 0)
     seen = View().fold(entries)
     if not watch:
-        run.resume()
+        go_on()
         screen.say(Say.resumed(name=run.name))
         return DONE
     with counted() as pressed:
-        run.resume()
+        go_on()
         state = follow(run, screen, pressed, seen, offset, ())
     say_ending(run, screen, seen, state)
     return DONE if state in ("finished", "stopped") else FAILED

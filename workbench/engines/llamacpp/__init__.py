@@ -12,7 +12,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from workbench.engines import BASE, Embedding, Engine, EngineSpec, Opening, Piece, Prompt, Sampling, TooLong
+from workbench.engines import (
+    BASE,
+    Embedding,
+    Engine,
+    EngineSpec,
+    Frame,
+    Opening,
+    Piece,
+    Prompt,
+    Row,
+    Sampling,
+    Scored,
+    TooLong,
+    frame_of,
+)
 from workbench.engines.llamacpp.asking import Scales, speaking
 from workbench.engines.llamacpp.files import Files
 from workbench.engines.llamacpp.server import Measures, Server, cores
@@ -26,6 +40,8 @@ from workbench.neighbours.wire import Wire
 from workbench.problems import UserError
 from workbench.text import Text
 
+LACKS = frozenset({"score"})
+"""Its server tells the chances of the tokens that it writes, not of those that it is given."""
 SMALL_BYTES = 1_000_000_000
 
 
@@ -111,7 +127,7 @@ class LlamaCpp:
 
     @property
     def lacks(self) -> Container[str]:
-        return frozenset[str]()
+        return LACKS
 
     def tokens(self, prompt: Prompt) -> Sequence[int]:
         return self._prompt(self._tokenizer, prompt)
@@ -158,6 +174,12 @@ class LlamaCpp:
             raise TooLong(Say.too_wide(given=len(ids), most=most), key="input")
         (told,) = wire.post("/embedding", {"content": list(ids), "embd_normalize": -1})
         return Embedding(numpy.array(told["embedding"], numpy.float64).mean(0).tolist(), len(ids))
+
+    def score(self, model: str, rows: Sequence[Row], likeliest: int | None = None) -> Sequence[Scored]:
+        raise NotImplementedError  # among what the engine lacks
+
+    def frame(self, model: str) -> Frame:
+        return frame_of(self._tokenizer, self._measures.context)
 
     def add(self, name: str, folder: Path) -> None:
         with self._changing:

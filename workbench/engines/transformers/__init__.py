@@ -1,5 +1,6 @@
 """The engine of the model itself: base and adapters in this process, many answers at a time. Knows no HTTP and no run."""
 
+import math
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,17 +15,22 @@ from workbench.engines import (
     Engine,
     EngineSpec,
     Finish,
+    Frame,
     Opening,
     Piece,
     Precision,
     Prompt,
+    Row,
     Sampling,
+    Scored,
     TooLong,
+    frame_of,
 )
 from workbench.engines.transformers.computing import Apart, Computing, Together, can_share
 from workbench.engines.transformers.drawing import Chooser
 from workbench.engines.transformers.grammars import Grammars
 from workbench.engines.transformers.loop import Loop, Request
+from workbench.engines.transformers.scoring import Reading, Scoring, most_tokens
 from workbench.engines.transformers.voices import Voices
 from workbench.engines.transformers.writing import Writing
 from workbench.fields import Ui
@@ -37,6 +43,7 @@ LACKS: Container[str] = frozenset()
 
 class Say:
     weights = Text("Weights are held in {precision} on {device}.")
+    too_long_row = Text("A text has {given} tokens. Accepted here: up to {most}. Shorten it.")
     too_long = Text("The chat has {given} tokens. Accepted: fewer than {context}. Shorten it, or begin a new one.")
     no_text = Text("The chat has no tokens with this template. Accepted: at least one. Write something.")
     not_finite = Text(
@@ -165,6 +172,26 @@ class Transformers:
             values = output.hidden_states[-1][0].float().mean(0)
             return Embedding(values.cpu().tolist(), len(ids))
 
+    def score(self, model: str, rows: Sequence[Row], likeliest: int | None = None) -> Sequence[Scored]:
+        most = self.frame(model).context + 1  # a row's last token is not read
+        for ids, _ in rows:
+            if len(ids) > most:
+                raise TooLong(Say.too_long_row(given=len(ids), most=most), key="prompt")
+        scoring = Scoring(rows, likeliest, self._written, self._voices.begin, bool(self._voices.taken(model)))
+        for batch in scoring.batches(most_tokens(self._voices.model.device.type)):
+            self._loop.do(partial(self._scored, model, scoring, batch))
+        found = scoring.done()
+        if any(math.isnan(one) for scored, (_, index) in zip(found, rows, strict=True) for one in scored.logprobs[index == 0 :]):
+            raise self._no_numbers()
+        return found
+
+    def _scored(self, model: str, scoring: Scoring, batch: Sequence[Reading]) -> None:
+        with self._voices.speaking(model):
+            scoring.compute(self._voices.model, batch)
+
+    def frame(self, model: str) -> Frame:
+        return frame_of(self._tokenizer, self._context - self._voices.taken(model))
+
     def add(self, name: str, folder: Path) -> None:
         self._loop.do(lambda: self._voices.add(name, folder))
 
@@ -196,7 +223,10 @@ class Transformers:
         import numpy
 
         if not numpy.isfinite(logits.max()):
-            raise UserError(Say.not_finite(precision=self._precision), key="infer_dtype")
+            raise self._no_numbers()
+
+    def _no_numbers(self) -> UserError:
+        return UserError(Say.not_finite(precision=self._precision), key="infer_dtype")
 
     @cached_property
     def _grammars(self) -> Grammars:

@@ -9,7 +9,8 @@ from workbench import quantising, stages, tuning
 from workbench.chats import stop_tokens, use_template
 from workbench.chats.encoding import Encoder, chat_options
 from workbench.checkpoints import given_checkpoint, planned_steps, step_of
-from workbench.jobs import Desk, StopAsked
+from workbench.deepspeed_file import own_file
+from workbench.desk import Desk, StopAsked
 from workbench.jobs.train import team
 from workbench.jobs.train.arguments import attention, eval_every, is_mixed, run_steps, training_arguments
 from workbench.jobs.train.dealing import dealing_trainer, tell_twice
@@ -64,6 +65,7 @@ def _run(spec: TrainSpec, desk: Desk, gather: Callable[[], None]) -> dict[str, f
     desk.phase("reading")
     if problems := unmet(spec):
         raise UserError(*problems)
+    own_file(desk.run.workspace, spec)
     if not has_tokens(desk.run.workspace, spec):
         fetch_sets(spec, desk)
         count_rows(desk.run.workspace, spec)  # what is wrong with the data is told before anything is fetched

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from workbench.jobs import Desk
+from workbench.desk import Desk
 from workbench.jobs.train.optimisers import transformers_name
 from workbench.jobs.train.rows import Rows
 from workbench.jobs.train.sharing import sharing_arguments

@@ -11,7 +11,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from workbench.jobs import StopAsked, train
+from workbench.desk import StopAsked
+from workbench.jobs import train
 from workbench.jobs.train.ranks import READY, Seat
 from workbench.problems import UserError
 from workbench.runs import Run

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from workbench.jobs import Desk
+from workbench.desk import Desk
 from workbench.jobs.train import team
 from workbench.specs import TrainSpec
 from workbench.text import Text

@@ -17,8 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from workbench.desk import Desk, StopAsked
 from workbench.events import Failed
-from workbench.jobs import Desk, StopAsked
 from workbench.jobs.train import team
 from workbench.jobs.train.troubles import NO_MEMORY
 from workbench.plans import rows_a_step

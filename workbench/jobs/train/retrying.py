@@ -9,9 +9,9 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from workbench.ceilings import kills
+from workbench.ceilings import counted
+from workbench.desk import Desk
 from workbench.events import Started
-from workbench.jobs import Desk
 from workbench.jobs.train.troubles import machine_is_said, remove_unfinished
 from workbench.plans import smaller_batch
 from workbench.problems import UserError
@@ -76,7 +76,8 @@ def _begin_again(spec: TrainSpec, desk: Desk, rows: int, times: int) -> TrainSpe
     """The spec with other batches; a reader of the run hears where it goes on."""
     before, step = spec.optim.per_device_train_batch_size, desk.run.first_step()
     remove_unfinished(desk.run.folder)
-    desk.say(Started(os.getpid(), step, kills=kills()))
+    kills, counter = counted()
+    desk.say(Started(os.getpid(), step, kills=kills, counter=counter))
     desk.phase("model")
     say = Say.smaller_compared if spec.stage.COMPARES else Say.smaller
     desk.note(say(before=before, rows=rows, times=times, all=rows * times, step=step), "warning")

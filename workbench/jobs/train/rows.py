@@ -1,6 +1,5 @@
 """What a run learns from and is tried on: sets read, turned into tokens, mixed and split. Knows no model's weights."""
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,12 @@ from workbench.chats.encoding import Encoder, Tally
 from workbench.data.datasets import Entry, chosen_entries, read_catalogue
 from workbench.data.hub_datasets import fetch_dataset
 from workbench.data.samples import count_set, of_shape, read_set, told
+from workbench.desk import Desk
 from workbench.fields import plain
-from workbench.jobs import Desk
 from workbench.jobs.train import kept_tokens
 from workbench.jobs.train.cache import TOLD_ROWS, Said, cache_key, forget_unused, kept, write
 from workbench.jobs.train.kept_tokens import WEIGHTS
-from workbench.plans import chosen_sets, unfetched, validation_rows
+from workbench.plans import chosen_sets, held_places, unfetched
 from workbench.problems import UserError
 from workbench.specs import TrainSpec
 from workbench.text import Text
@@ -190,8 +189,7 @@ def _split(spec: TrainSpec, desk: Desk, sets: Sequence[Any]) -> Rows:
     Drawn before the sets are mixed: mixing repeats rows, and a repeated row must not stand on both sides.
     """
     count = sum(len(one) for one in sets)
-    held = min(validation_rows(spec.data.val_size, count), count - 1)
-    drawn = sorted(random.Random(spec.optim.seed).sample(range(count), held))  # noqa: S311
+    drawn = held_places(spec, count)
     if not drawn:
         return Rows(mix(spec, desk, sets), None)
     learned, tried, before = [], [], 0

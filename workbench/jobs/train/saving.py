@@ -3,20 +3,16 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from workbench.checkpoints import CONTENTS, STAGING, drop, lost_file, surplus
+from workbench.desk import Desk
 from workbench.events import Saved
-from workbench.jobs import Desk
 from workbench.jobs.train import team
 from workbench.jobs.train.telling import Teller
-from workbench.jobs.train.troubles import STAGING, damaged, remove_unfinished
-from workbench.models import checkpoints
+from workbench.jobs.train.troubles import damaged, remove_unfinished
 from workbench.text import Text
-
-CONTENTS = "contents.json"
-"""In each checkpoint: the size of every other file, so that a file lost or cut short later is noticed."""
 
 
 class Say:
@@ -28,18 +24,10 @@ def whole_checkpoint(desk: Desk, given: Path | None = None) -> Path | None:
     """The run's newest checkpoint, before the first one that which is ``given``; UserError when one of its files is
     missing or not as long as it was written."""
     newest = desk.run.checkpoint() or given
-    if newest is None or not (newest / CONTENTS).is_file():
-        return newest
-    try:
-        sizes: Mapping[str, int] = json.loads((newest / CONTENTS).read_text("utf-8"))
-    except ValueError:
-        sizes = {CONTENTS: 0}
-    for name, size in sizes.items():
-        if not (newest / name).is_file():
-            raise damaged(newest, Say.missing(file=name))
-        found = (newest / name).stat().st_size
-        if found != size:
-            raise damaged(newest, Say.other_size(file=name, found=found, size=size))
+    if newest is not None and (lost := lost_file(newest)):
+        name, found, size = lost
+        said = Say.missing(file=name) if found is None else Say.other_size(file=name, found=found, size=size)
+        raise damaged(newest, said)
     return newest
 
 
@@ -88,7 +76,8 @@ def saving_trainer(desk: Desk, teller: Teller, base: str, keep: int | None) -> t
             team.meet()
             if team.rank() == 0:
                 _keep_checkpoint(desk, step, base)
-                _drop_old(desk.run.folder, keep, self.state.best_global_step)
+                for old in surplus(desk.run.folder, keep, self.state.best_global_step or 0):
+                    drop(old)
             team.meet()
 
     return SavingTrainer
@@ -166,12 +155,3 @@ def _sync(folder: Path) -> None:
         descriptor = os.open(folder, os.O_RDONLY)
         os.fsync(descriptor)
         os.close(descriptor)
-
-
-def _drop_old(folder: Path, keep: int | None, best: int | None = None) -> None:
-    """Delete all but the last checkpoints and that of the best step, if one is followed; each is renamed first, so that
-    a half-deleted one is never resumed."""
-    for old in [one for one in checkpoints(folder)[: -keep if keep else 0] if one.name != f"checkpoint-{best}"]:
-        (folder / STAGING).mkdir(exist_ok=True)
-        old.rename(folder / STAGING / old.name)
-    remove_unfinished(folder)

@@ -1,32 +1,27 @@
 """How several processes share a model, in the keywords of transformers and accelerate. Knows no stage and starts nobody."""
 
-import json
 from typing import Any
 
-from workbench.jobs import Desk
+from workbench.deepspeed_file import own_file
+from workbench.desk import Desk
+from workbench.dividing import dividing
 from workbench.jobs.train import team
 from workbench.models import device
 from workbench.problems import UserError
 from workbench.specs import TrainSpec
 from workbench.text import Text
 
-SHARDED = ("fsdp2", "zero3")
-"""Ways in which no process holds all weights."""
-
 
 class Say:
     needs_cards = Text(
         "'Shared as' is {given}, which needs cards of NVIDIA or AMD. This machine has none. Choose ddp or fsdp2."
-    )
-    no_file = Text(
-        "'{given}' is no file with DeepSpeed's settings. Accepted: a JSON file inside the workspace. Check it."
     )
     divided = Text("This process holds {held} of the model's {all} weights, the others the rest.")
 
 
 def waits(spec: TrainSpec) -> bool:
     """Whether a card may have no room for the whole model, so that it gets its part of it only."""
-    return spec.sharing.way in SHARDED
+    return "weights" in dividing(spec.sharing.way).divides
 
 
 def sharing_arguments(spec: TrainSpec, desk: Desk) -> dict[str, Any]:
@@ -44,7 +39,7 @@ def sharing_arguments(spec: TrainSpec, desk: Desk) -> dict[str, Any]:
         given["ddp_backend"] = "gloo"
     if way == "fsdp2":
         given |= {"fsdp": True, "fsdp_config": fsdp_settings(spec)}
-    elif way.startswith("zero"):
+    elif dividing(way).zero_stage:
         if device() != "cuda":
             raise UserError(Say.needs_cards(given=way), key="distributed")
         given["deepspeed"] = deepspeed_settings(spec, desk)
@@ -68,17 +63,10 @@ def fsdp_settings(spec: TrainSpec) -> dict[str, Any]:
 def deepspeed_settings(spec: TrainSpec, desk: Desk) -> dict[str, Any]:
     """The person's own file, else ZeRO of the chosen stage (arXiv 1910.02054) with what transformers fills in by itself."""
     section = spec.sharing
-    if section.deepspeed:
-        workspace = desk.run.workspace
-        try:
-            found = json.loads(workspace.inside(workspace.root, section.deepspeed, "deepspeed").read_text("utf-8"))
-        except (OSError, ValueError):
-            found = None
-        if not isinstance(found, dict):
-            raise UserError(Say.no_file(given=section.deepspeed), key="deepspeed")
-        return found
+    if own := own_file(desk.run.workspace, spec):
+        return dict(own.settings)
     rest = {"device": "cpu", "pin_memory": True}
-    zero: dict[str, Any] = {"stage": int(section.distributed[-1]), "overlap_comm": not section.offload}
+    zero: dict[str, Any] = {"stage": dividing(section.distributed).zero_stage, "overlap_comm": not section.offload}
     if section.offload:
         zero["offload_optimizer"] = rest
     if section.distributed == "zero3":

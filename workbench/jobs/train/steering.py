@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from workbench.jobs import Desk
+from workbench.desk import Desk
 from workbench.jobs.train import team
 from workbench.jobs.train.arguments import less_is_better
 from workbench.jobs.train.optimisers import own_optimizer

@@ -9,7 +9,7 @@ from typing import Any
 from workbench.chats.encoding import Encoder, Row, Tally
 from workbench.data.datasets import Entry
 from workbench.data.samples import Read, joined, of_shape, read_set, told
-from workbench.jobs import Desk
+from workbench.desk import Desk
 from workbench.jobs.train.cache import TOLD_ROWS, said_rows
 from workbench.jobs.train.cache import Say as CacheSay
 from workbench.jobs.train.rows import STOPPING, left_shares

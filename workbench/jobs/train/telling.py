@@ -12,8 +12,8 @@ import psutil
 
 from workbench.chats import render, stop_tokens, to_tokens
 from workbench.chats.encoding import chat_options
+from workbench.desk import Desk
 from workbench.events import Eval, Sample, Step
-from workbench.jobs import Desk
 from workbench.jobs.train import team
 from workbench.models import device
 from workbench.specs import TrainSpec

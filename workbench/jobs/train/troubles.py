@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from workbench.checkpoints import KEY
+from workbench.checkpoints import KEY, STAGING
 from workbench.events import DISK_FULL
 from workbench.fields import plain
 from workbench.problems import UserError
 from workbench.text import Message, Text, verbatim
 
-STAGING = ".saving"
 FULL = re.compile(r"No space left|os error 28|Disk quota|file write failed|unexpected pos|enforce fail", re.IGNORECASE)
 NO_MEMORY = re.compile(
     r"can(no|')t allocate memory|out of memory|failed to allocate|ALLOC_FAILED|bad_alloc|paging file is too small",

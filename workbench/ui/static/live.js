@@ -115,7 +115,10 @@ function problems() {
 function after() {
   const box = node("section", "after");
   if (view.after.longer) box.append(longer(view.after.longer));
-  else box.append(node("p", "", view.after.title), ...view.after.remedies.map(remedy));
+  else {
+    if (view.after.title) box.append(node("p", "", view.after.title));
+    box.append(...view.after.remedies.map(remedy), ...view.after.more.map(words => node("p", "", words)));
+  }
   return box;
 }
 

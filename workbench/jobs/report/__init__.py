@@ -1,0 +1,116 @@
+"""Report: did a finished run learn, what did it forget, does it know its rows by heart, are its answers sound?
+
+Asks base and tuned the same, keeps every answer as an evaluation does, and goes on where an earlier worker ended.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from workbench import engines, reports, stages
+from workbench.chats.encoding import Encoder, chat_options
+from workbench.desk import Desk
+from workbench.engines import BASE, Engine, Sampling
+from workbench.evaluating.records import ANSWERS, TUNED, Kept, write_whole
+from workbench.examining.asking import ask_all
+from workbench.examining.benchmarks import run_tasks
+from workbench.examining.examinee import BENCHMARKS, Answered
+from workbench.examining.losses import encoders_of, measure_losses
+from workbench.jobs.report.figures import figures_of
+from workbench.jobs.report.rows import Plan, plan_rows
+from workbench.opening import prepare
+from workbench.problems import UserError
+from workbench.reporting import READABLE, REPORT, Pair
+from workbench.reporting.card import card, readable
+from workbench.runs import Run, find_run
+from workbench.sockets import plugins
+from workbench.specs import EvalSpec, ReportSpec, TrainSpec
+from workbench.text import Text, load_locales
+from workbench.workspace import source_folder
+
+LONGEST = 128
+"""Tokens of an answer: enough to see whether it ends."""
+
+
+class Say:
+    begun = Text("{questions} questions and {losses} losses, each of base and tuned.")
+
+
+def run(spec: ReportSpec, desk: Desk) -> dict[str, float]:
+    """Measure, judge, and write report.json and report.md into the run's folder; how many parts have which light."""
+    desk.phase("reading")
+    trained, recipe = the_run(spec, desk)
+    opening = prepare(recipe.model.model_copy(update={"adapter_name_or_path": [f"saves/{trained.name}"]}), desk)
+    tokenizer = opening.tokenizer()
+    stage = plugins(stages)[recipe.stage.stage]
+    encoder = Encoder(tokenizer, chat_options(recipe.model), stage, recipe.stage, recipe.data.cutoff_len)
+    plan = plan_rows(desk.run.workspace, recipe, encoder, spec.report.report_rows, spec.report.identity_questions)
+    desk.note(Say.begun(questions=len(plan.questions), losses=len(plan.samples)))
+    kept = Kept(desk.run.folder / ANSWERS)
+    usual = EvalSpec().engine
+    engine = plugins(engines)[usual.infer_backend].open(usual, opening)
+    try:
+        names = {BASE: BASE, TUNED: next(name for name in engine.models if name != BASE)}
+        measure(engine, names, plan, encoders_of(tokenizer, recipe.model, recipe.data.cutoff_len), kept, desk)
+        suite = everyday(spec, desk, engine, names, plan)
+    finally:
+        engine.close()
+    desk.phase("scoring")
+    steps = int(trained.view().step.step)
+    return write(spec, trained, card(figures_of(recipe, plan, kept, steps, suite)))
+
+
+def everyday(
+    spec: ReportSpec, desk: Desk, engine: Engine, names: Mapping[str, str], plan: Plan
+) -> dict[str, Pair]:
+    """Right and wrong answers to the everyday questions, by category, in the languages of the set."""
+    if not spec.report.report_suite:
+        return {}
+    tasks = [f"everyday_{language}" for language in plan.languages]
+    desk.phase("benchmarks")
+    kept = Answered(desk.run.folder / BENCHMARKS)
+    found = run_tasks(engine, names, tasks, None, None, lambda done, total: desk.phase("benchmarks", done, total), kept)
+    marks = {
+        label: [(task, one) for task in tasks for one in found[label][task].questions if one.score is not None]
+        for label in names
+    }
+    categories = dict.fromkeys((task, one.category) for task, one in marks[BASE])
+    return {
+        f"{category} ({task.rpartition('_')[2]})": Pair(
+            *([one.score or 0.0 for at, one in marks[label] if (at, one.category) == (task, category)] for label in (BASE, TUNED))
+        )
+        for task, category in categories
+    }
+
+
+def the_run(spec: ReportSpec, desk: Desk) -> tuple[Run, TrainSpec]:
+    """The run that is reported on, and what it was told; UserError when it can't be."""
+    if problems := reports.problems_of(desk.run.workspace, spec):
+        raise UserError(*problems)
+    trained = find_run(desk.run.workspace, spec.report.report_run)
+    told = trained.read_spec().unwrap()
+    assert isinstance(told, TrainSpec), "its problems were looked for"
+    return trained, told
+
+
+def measure(
+    engine: Engine, names: Mapping[str, str], plan: Plan, encoders: Mapping[str, Encoder], kept: Kept, desk: Desk
+) -> None:
+    """Every answer and every loss, of base and tuned."""
+    sampling = Sampling(max_tokens=LONGEST, temperature=0.0, top_p=1.0)
+    for label, name in names.items():
+        ask_all(engine, name, label, plan.questions, sampling, kept, desk)
+    for label, name in names.items():
+        measure_losses(engine, name, label, plan.samples, encoders, kept, desk)
+
+
+def write(spec: ReportSpec, trained: Run, held: Mapping[str, Any]) -> dict[str, float]:
+    """Both files, whole or not at all; how many lights are of which colour."""
+    locales = load_locales(source_folder() / "locales")
+    locale = locales.get(spec.report.report_lang, locales["en"])
+    data = {**held, "run": trained.name, "made": round(time.time())}
+    write_whole(trained.folder / REPORT, json.dumps(data, ensure_ascii=False, indent=1) + "\n")
+    write_whole(trained.folder / READABLE, readable(data, locale))
+    lights = [part["light"] for part in data["parts"]]
+    return {light: float(lights.count(light)) for light in ("green", "amber", "red", "grey")}

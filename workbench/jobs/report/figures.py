@@ -1,0 +1,74 @@
+"""Answers and losses of a report as the figures that its parts judge. Knows no engine and no light."""
+
+from collections.abc import Callable, Mapping
+
+from workbench import metrics
+from workbench.evaluating.languages import language_of
+from workbench.evaluating.records import BASE, TUNED, Kept, Question
+from workbench.jobs.report.rows import CONTINUED, GENERAL, HELD, IDENTITY, REPHRASED, TRAIN, Plan
+from workbench.reporting import Figures, Pair, Recipe, Shown
+from workbench.sockets import plugins
+from workbench.specs import TrainSpec
+
+LIKENESS = "rouge_l"
+
+
+def figures_of(spec: TrainSpec, plan: Plan, kept: Kept, steps: int, suite: Mapping[str, Pair]) -> Figures:
+    """Everything that was measured, as numbers of base and tuned side by side."""
+    like = plugins(metrics)[LIKENESS].score
+    asked = {kind: [one for one in plan.questions if one.set == kind] for kind in (HELD, TRAIN, REPHRASED, IDENTITY, CONTINUED)}
+
+    def pair(kind: str, score: Callable[[str, str], float | None]) -> Pair:
+        both = [[score(kept.answers[label, one.place].answer, one.reference) or 0.0 for one in asked[kind]] for label in (BASE, TUNED)]
+        return Pair(*both)
+
+    return Figures(
+        recipe=recipe_of(spec, plan, steps),
+        held_loss=_losses(kept, HELD),
+        train_loss=_losses(kept, TRAIN),
+        general_loss=_losses(kept, GENERAL),
+        held_score=pair(HELD, like),
+        train_score=pair(TRAIN, like),
+        rephrased_score=pair(REPHRASED, like),
+        name=plan.name,
+        named=pair(IDENTITY, lambda answer, _: float(plan.name in answer)),
+        suite=suite,
+        continued=pair(CONTINUED, goes_on),
+        twins=plan.twins,
+        shown=[_shown(one, kept) for kind in asked for one in asked[kind]],
+    )
+
+
+def goes_on(answer: str, rest: str) -> float:
+    """1 when the answer begins with the rest, white space apart."""
+    return float("".join(answer.split()).startswith("".join(rest.split())))
+
+
+def recipe_of(spec: TrainSpec, plan: Plan, steps: int) -> Recipe:
+    """What the run was told."""
+    rank = spec.tuning.model_dump().get("lora_rank")
+    return Recipe(
+        learning_rate=spec.optim.learning_rate,
+        epochs=spec.optim.num_train_epochs,
+        rows=plan.rows,
+        steps=steps,
+        finetuning_type=spec.tuning.finetuning_type,
+        lora_rank=int(rank) if rank else None,
+        template=spec.model.template,
+    )
+
+
+def _losses(kept: Kept, kind: str) -> Pair:
+    """The loss a token of each row of a kind, on base and tuned."""
+    places = [place for label, place in kept.losses if label == TUNED and place.startswith(f"{kind}:")]
+    told = [place for place in places if all(kept.losses[label, place].tokens for label in (BASE, TUNED))]
+    return Pair(*([kept.losses[label, one].nll / kept.losses[label, one].tokens for one in told] for label in (BASE, TUNED)))
+
+
+def _shown(question: Question, kept: Kept) -> Shown:
+    base, tuned = (kept.answers[label, question.place] for label in (BASE, TUNED))
+    last = str(question.messages[-1].get("content") or "")
+    prompt = f"{last}\n\n{question.beginning} ..." if question.beginning else last
+    return Shown(question.set, prompt, question.reference, base.answer, tuned.answer, tuned.finish, language_of(last))
+
+

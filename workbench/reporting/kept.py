@@ -1,0 +1,79 @@
+"""Kept: everyday questions and plain prose, before and after: what training cost. Knows no run."""
+
+from workbench.evaluating.intervals import compare
+from workbench.reporting import Figures, Light, Pair, Part
+from workbench.reporting.learned import rate
+from workbench.text import Message, Text
+
+LOST, LOST_MUCH = 0.05, 0.15
+"""By how much the share of right answers falls."""
+ROSE, ROSE_MUCH = 0.10, 0.30
+"""By which share the loss on plain prose rises."""
+
+
+class Say:
+    unmeasured = Text("Neither everyday questions nor plain prose were tried.")
+    kept = Text("It kept what it knew: no measurable loss on everyday questions and plain prose.")
+    some = Text("It lost a little of what it knew: everyday questions {change}, loss on plain prose {rise}.")
+    much = Text("It lost much of what it knew: everyday questions {change}, loss on plain prose {rise}.")
+    suite = Text("Everyday questions: base {base}, tuned {tuned} of {count} right.")
+    category = Text("{category}: base {base}, tuned {tuned} of {count}.")
+    prose = Text("Loss on {count} paragraphs of plain prose: base {base}, tuned {tuned}.")
+    slower = Text("Lower the learning rate, now {rate}, to {lower}.")
+    shorter = Text("Train for fewer epochs, now {epochs}.")
+    mix = Text("Mix general rows into the set: one to every three of your own (dataset: yours, alpaca_en_demo or alpaca_zh_demo).")
+    lora = Text("Train an adapter (method lora) instead of all weights: it changes less.")
+
+
+def judge(figures: Figures) -> Part:
+    """Red when a person would notice what is gone."""
+    pooled = Pair(
+        [one for pair in figures.suite.values() for one in pair.base],
+        [one for pair in figures.suite.values() for one in pair.tuned],
+    )
+    if not pooled and not figures.general_loss:
+        return Part("kept", "grey", Say.unmeasured())
+    change = compare(pooled.base, pooled.tuned) if pooled else None
+    moved = (change.mean if change else None) or 0.0
+    lost = -moved if change and change.verdict == "worse" else 0.0
+    light = _light(lost, rise(figures))
+    said = {"change": f"{100 * moved:+.0f} %", "rise": f"{100 * rise(figures):+.0f} %"}
+    verdict = {"green": Say.kept(), "amber": Say.some(**said), "red": Say.much(**said)}[light]
+    return Part("kept", light, verdict, _facts(figures, pooled), _advice(figures) if light != "green" else [])
+
+
+def _light(lost: float, rose: float) -> Light:
+    if lost >= LOST_MUCH or rose >= ROSE_MUCH:
+        return "red"
+    return "amber" if lost >= LOST or rose >= ROSE else "green"
+
+
+def rise(figures: Figures) -> float:
+    """By which share the loss on plain prose rose."""
+    before, after = figures.general_loss.means
+    return after / before - 1 if before else 0.0
+
+
+def _facts(figures: Figures, pooled: Pair) -> list[Message]:
+    facts = []
+    if pooled:
+        base, tuned = round(sum(pooled.base)), round(sum(pooled.tuned))
+        facts.append(Say.suite(base=base, tuned=tuned, count=len(pooled)))
+    for name, pair in figures.suite.items():
+        base, tuned = round(sum(pair.base)), round(sum(pair.tuned))
+        facts.append(Say.category(category=name, base=base, tuned=tuned, count=len(pair)))
+    if figures.general_loss:
+        before, after = (f"{value:.3f}" for value in figures.general_loss.means)
+        facts.append(Say.prose(count=len(figures.general_loss), base=before, tuned=after))
+    return facts
+
+
+def _advice(figures: Figures) -> list[Message]:
+    recipe = figures.recipe
+    advice = [Say.slower(rate=rate(recipe.learning_rate), lower=rate(recipe.learning_rate / 3))]
+    if recipe.epochs > 3:
+        advice.append(Say.shorter(epochs=f"{recipe.epochs:g}"))
+    advice.append(Say.mix())
+    if recipe.finetuning_type == "full":
+        advice.append(Say.lora())
+    return advice
