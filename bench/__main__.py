@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench import data, losses, serve
+from bench import data, evaluate, losses, serve
 
 
 class Report(Protocol):
@@ -20,6 +20,7 @@ class Report(Protocol):
 
 PARTS: Mapping[str, Callable[[argparse.Namespace], Report]] = {
     "data": lambda given: data.measure(given.runs),
+    "evaluate": lambda given: evaluate.measure(given.peer, given.runs),
     "losses": lambda given: losses.measure(given.peer, given.folder),
     "serve": lambda given: serve.measure(given.peer, given.runs, given.tokens),
 }
@@ -31,7 +32,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--runs", type=int, default=3, help="how often each thing is measured (default: 3)")
     parser.add_argument("--out", type=Path, default=Path("bench/results"), help="where the JSON goes")
-    parser.add_argument("--peer", type=Path, help="losses, serve: the virtual environment that LLaMA-Factory is in")
+    parser.add_argument("--peer", type=Path, help="evaluate, losses, serve: the virtual environment that LLaMA-Factory is in")
     parser.add_argument("--folder", type=Path, help="losses: where runs stay; finished ones are taken as they are")
     parser.add_argument("--tokens", type=int, default=128, help="serve: how long an answer is (default: 128)")
     given = parser.parse_args(arguments)

@@ -1,18 +1,23 @@
 """Benchmarks over an engine: what is asked of it, that nothing is asked twice, and what comes out of lm-eval."""
 
 import json
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from workbench import suite
 from workbench.engines import BASE, Chat, Frame, Piece, Prompt, Raw, Row, Sampling, Scored
 from workbench.engines.echo import Echo
-from workbench.examining.benchmarks import run_tasks, task_name
+from workbench.examining import benchmarks
+from workbench.examining.benchmarks import Marked, TaskResult, load_tasks, number_of, run_tasks, task_name
 from workbench.examining.examinee import Answered, Examinee, drawn, shown_chat, windows, written_chat
+from workbench.jobs.evaluate import task_figures
 from workbench.problems import UserError
 
 TUNED = "my-run"
@@ -196,11 +201,66 @@ def test_what_can_not_be_asked_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_data_that_can_not_be_had_are_told(tmp_path: Path) -> None:
-    task = tmp_path / "mine.yaml"
-    task.write_text(
+def test_data_that_can_not_be_had_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suite, "folder", lambda: tmp_path)
+    (tmp_path / "mine.yaml").write_text(
         f"task: mine\ndataset_path: json\ndataset_kwargs: {{data_files: {tmp_path}/none.jsonl}}\ntest_split: train\n"
         "output_type: generate_until\ndoc_to_text: a\ndoc_to_target: b\n"
     )
-    with pytest.raises(UserError, match=r"The data of the benchmark '.*mine.*' can't be had: Unable to find"):
-        run(letters(), tmp_path, [str(task)])
+    with pytest.raises(UserError, match=r"The data of the benchmark 'mine' can't be had: Unable to find"):
+        run(letters(), tmp_path, ["mine"])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_file_of_a_task_is_no_benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lm_eval import tasks
+
+    manager = tasks.TaskManager
+    monkeypatch.setattr(tasks, "TaskManager", lambda include_path, include_defaults=False: manager(None, include_path, False))
+    (tmp_path / "mine.yaml").write_text("task: mine\ndataset_path: json\ndoc_to_text: !function mine.run\n")
+    with pytest.raises(UserError, match="There is no benchmark named '.*mine"):
+        run(letters(), tmp_path, [str(tmp_path / "mine.yaml")])
+
+
+@dataclass
+class Other:
+    """A task of lm-eval, as far as its examples go."""
+
+    num_fewshot: int | None
+    config: Any = field(default_factory=lambda: SimpleNamespace(metadata={"config_source": "/elsewhere/task.yaml"}))
+
+    def get_config(self, key: str) -> int | None:
+        return self.num_fewshot
+
+    def set_config(self, key: str, value: int) -> None:
+        self.num_fewshot = value
+
+
+@pytest.mark.parametrize(("own", "asked", "shown", "told"), [(0, 5, 0, 1), (0, 0, 0, 0), (0, None, 0, 0), (None, 5, 5, 0), (8, None, 8, 0)])
+def test_examples_that_a_task_does_not_show_are_told(
+    own: int | None, asked: int | None, shown: int, told: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = Other(own)
+    monkeypatch.setattr(benchmarks, "_manager", lambda tasks: SimpleNamespace(load=lambda names: {"tasks": {"x": task}}))
+    notes = load_tasks(["x", "x"], asked).notes
+    assert (task.num_fewshot, len(notes)) == (shown, told)
+    assert all("'x' brings its examples" in str(note) for note in notes)
+
+
+@pytest.mark.parametrize(("given", "number"), [(math.nan, None), ("N/A", None), (math.inf, None), (1, 1.0), (True, 1.0), (0.25, 0.25)])
+def test_a_figure_that_is_no_number_is_none(given: Any, number: float | None) -> None:
+    assert number_of(given) == number
+
+
+def result(score: float | None, marks: Sequence[float], higher_is_better: bool = True) -> TaskResult:
+    questions = [Marked("", at, "q", "t", "a", mark) for at, mark in enumerate(marks)]
+    return TaskResult("m", score, higher_is_better, {}, questions)
+
+
+def test_an_interval_stands_only_beside_the_mean_that_it_is_of() -> None:
+    base, tuned = [0.0, 1.0] * 10, [1.0] * 20
+    held = task_figures({"base": result(0.5, base), "tuned": result(1.0, tuned)})
+    assert held["base"]["low"] < 0.5 < held["base"]["high"] and held["change"]["verdict"] == "better"
+    other = task_figures({"base": result(0.7, base, False), "tuned": result(None, tuned, False)})
+    assert [other[label][side] for label in ("base", "tuned") for side in ("low", "high")] == [None] * 4
+    assert (other["base"]["score"], other["tuned"]["score"], other["change"]["verdict"]) == (0.7, None, "worse")

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.bad_inputs import GOOD
 from tests.conftest import Tell
 from workbench import runs
-from workbench.checking import check_eval
+from workbench.checking import check_eval, check_report
 from workbench.data.datasets import read_catalogue
 from workbench.data.samples import read_set
 from workbench.desk import Desk
@@ -21,8 +22,9 @@ from workbench.events import EventLog, Phase, tail
 from workbench.examining.questions import as_asked
 from workbench.formats import Sample, ToolCall, Turn
 from workbench.jobs import evaluate
+from workbench.problems import UserError
 from workbench.runs import Run
-from workbench.specs import EvalSpec, read_flat
+from workbench.specs import EvalSpec, TrainSpec, read_flat
 from workbench.workspace import Workspace
 
 ECHO = {"model_name_or_path": "models/tiny", "infer_backend": "echo", "dataset": "plain"}
@@ -99,6 +101,10 @@ def test_rows_that_can_not_be_read_are_told(workspace: Workspace) -> None:
         ({"model_name_or_path": "models/none"}, "model_name_or_path", "models/none"),
         ({"max_samples": 0}, "max_samples", "Max samples"),
         ({"output_dir": "../../x"}, "output_dir", "x"),
+        ({"task": "tasks/mine.yaml"}, "task", "is a file's path"),
+        ({"task": r"C:\mine"}, "task", "is a file's path"),
+        ({"task": "everyday_fr"}, "task", "Accepted: everyday_en, everyday_en_knowledge"),
+        ({"task": "everyday_zh", "n_shot": 6}, "n_shot", "Accepted: 0 to 5"),
     ],
 )
 def test_what_can_not_be_evaluated_is_told_beside_its_field(
@@ -108,6 +114,32 @@ def test_what_can_not_be_evaluated_is_told_beside_its_field(
     assert checked.spec is None
     assert key in {problem.key for problem in checked.problems}
     assert any(words in str(problem) for problem in checked.problems if problem.key == key)
+
+
+def test_a_training_is_never_overwritten_by_an_evaluation(workspace: Workspace) -> None:
+    trained = runs.create(workspace, read_flat(TrainSpec, {**GOOD, "output_dir": "kept"}).unwrap())
+    checked = check_eval(workspace, {**ECHO, "output_dir": trained.name, "overwrite_output_dir": True})
+    assert {problem.key for problem in checked.problems} == {"output_dir"} and "does something else" in str(checked.problems[0])
+    with pytest.raises(UserError, match="does something else"):
+        begun(workspace, output_dir=trained.name, overwrite_output_dir=True)
+    assert runs.job_of(trained.folder) == "train"
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({}, "No run is named"),
+        ({"report_run": "nobody"}, "No run named 'nobody'"),
+        ({"report_run": "one"}, "is no training run"),
+        ({"report_run": "kept"}, "holds no weights"),
+        ({"report_run": "kept", "report_rows": 1}, "Rows to ask"),
+    ],
+)
+def test_what_no_report_can_be_made_of(workspace: Workspace, values: Mapping[str, Any], words: str) -> None:
+    begun(workspace, output_dir="one")
+    runs.create(workspace, read_flat(TrainSpec, {**GOOD, "output_dir": "kept"}).unwrap())
+    checked = check_report(workspace, values)
+    assert checked.spec is None and any(words in str(problem) for problem in checked.problems), checked.problems
 
 
 def test_evaluations_and_trainings_are_listed_apart(workspace: Workspace) -> None:
@@ -163,10 +195,12 @@ def test_base_and_tuned_are_compared_row_by_row(tmp_path: Path) -> None:
 def test_demo_sets_can_all_be_asked(workspace: Workspace) -> None:
     from workbench.workspace import default_workspace
 
-    catalogue = read_catalogue(default_workspace())
+    asked, catalogue = 0, read_catalogue(default_workspace())
     for entry in catalogue.entries.values():
         for read_row in read_set(entry):
             if read_row.sample and read_row.sample.shape in ("dialogue", "preference"):
                 question, sample = as_asked(read_row.sample, entry.name, read_row.number)
                 assert question and question.reference and question.messages[-1]["role"] in ("user", "tool")
                 assert sample.shape == "dialogue"
+                asked += 1
+    assert asked >= 500

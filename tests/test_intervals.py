@@ -141,7 +141,8 @@ def test_one_score_has_no_interval_but_a_share() -> None:
 
 
 def test_scores_that_are_all_the_same() -> None:
-    assert estimate([0.5] * 9) == Estimate(0.5, 0.5, 0.5, 9)
+    assert estimate([0.5] * 9) == Estimate(0.5, None, None, 9), "nine that are alike don't say that no other comes"
+    assert estimate([0.5] * 30) == Estimate(0.5, 0.5, 0.5, 30)
     assert estimate([0.0] * 20).high == pytest.approx(0.161, abs=1e-3)
     assert estimate([0.1] * 3).mean == pytest.approx(0.1)
 
@@ -178,6 +179,9 @@ def test_too_few_answers_are_called_so() -> None:
     assert found.verdict == "same" and found.p == pytest.approx(1 / 16)
     assert str(found.words()) == "no measurable difference: 5 answers are too few to tell"
     assert compare([0.0] * 6, [1.0] * 6).verdict == "better"
+    alike = compare([0.5] * 6, [0.25] * 6)
+    assert (alike.low, alike.high, alike.verdict) == (None, None, "worse"), "chance alone does it once in 32 times"
+    assert compare([0.5] * 5, [0.25] * 5).verdict == "same"
 
 
 def test_lists_of_other_lengths_are_not_pairs() -> None:

@@ -77,6 +77,8 @@ def test_a_rate_so_high_that_knowledge_breaks() -> None:
     assert [one.key for one in part.advice] == [kept.Say.slower.key, kept.Say.shorter.key, kept.Say.mix.key]
     assert kept.judge(replace(GOOD, general_loss=pair(3.0, 3.4, 16))).light == "amber"
     assert kept.judge(Figures(RECIPE)).light == "grey"
+    little = kept.judge(replace(GOOD, suite={"knowledge": shares(150, 140, 200)}, general_loss=Pair()))
+    assert little.light == "amber" and "-5 %" in str(little.verdict) and "prose" not in str(little.verdict)
 
 
 def test_rows_learned_by_heart() -> None:
@@ -88,6 +90,10 @@ def test_rows_learned_by_heart() -> None:
     assert [one.key for one in part.advice] == [memorised.Say.shorter.key, memorised.Say.more.key, memorised.Say.smaller.key]
     assert memorised.judge(replace(GOOD, continued=shares(0, 9, 20), train_loss=pair(2.4, 0.3))).light == "amber"
     assert memorised.judge(Figures(RECIPE)).light == "grey"
+    alone = memorised.judge(replace(GOOD, continued=shares(0, 20, 20), held_loss=Pair()))
+    assert (alone.light, alone.verdict.key) == ("red", memorised.Say.recites.key)
+    wide = memorised.judge(replace(GOOD, continued=shares(0, 0, 20), train_loss=pair(2.4, 0.01), held_loss=pair(2.4, 1.4)))
+    assert (wide.light, wide.verdict.key) == ("amber", memorised.Say.apart.key)
 
 
 def test_answers_that_do_not_end() -> None:
@@ -95,6 +101,18 @@ def test_answers_that_do_not_end() -> None:
     part = form.judge(replace(GOOD, recipe=replace(RECIPE, template="vicuna"), shown=endless))
     assert (part.light, part.verdict.key, part.advice[0].key) == ("red", form.Say.endless.key, form.Say.template.key)
     assert len(part.evidence) == form.SHOWN
+
+
+def test_answers_as_long_as_the_sets_own_may_be_cut_off() -> None:
+    long = said(" ".join(f"word{at}" for at in range(70)), "length", reference="b" * 900)
+    assert form.judge(replace(GOOD, shown=[long] * 20)).light == "green"
+
+
+def test_a_preference_is_judged_by_what_the_run_measured() -> None:
+    other = replace(GOOD, recipe=replace(RECIPE, likely=False), name="", named=Pair())
+    assert learned.judge(other).light == "grey"
+    assert learned.judge(replace(other, own={"reward_accuracy": 0.9, "reward_margin": 2.0})).light == "green"
+    assert learned.judge(replace(other, own={"reward_accuracy": 0.4})).light == "red"
 
 
 @pytest.mark.parametrize(

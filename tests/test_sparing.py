@@ -1,7 +1,10 @@
 """A full disk: which checkpoints of the run go, what is told of the room, and that the run itself goes on. No training."""
 
+import errno
 import json
+import os
 import shlex
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ from workbench.cli.follow import again_command
 from workbench.events import EventLog, Failed, Finished, Phase, Started, Step
 from workbench.problems import Problem, UserError
 from workbench.remedies import Remedy, beside, remedies
-from workbench.runs import Run, create
+from workbench.runs import DELETED_LOCK_PATIENCE_S, Run, create, list_runs
 from workbench.sparing import elsewhere, fewer, going, room, size_of, spare
 from workbench.specs import TrainSpec, read_flat
 from workbench.text import ENGLISH, verbatim
@@ -179,6 +182,52 @@ def test_a_run_that_is_not_over_keeps_what_it_has(
         patch.setattr(locks, "hold", lambda path, patience_s: None)
         spare(run, spec)
     assert resumed == [] and left(run) == ["checkpoint-6", "checkpoint-9"]
+
+
+def test_a_worker_whose_lock_was_deleted_gets_the_time_to_make_it_again(
+    workspace: Workspace, resumed: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = ended(workspace, 6, 9)
+    spec, waited = fewer(run, {"save_total_limit": 1}), list[float]()
+    monkeypatch.setattr(time, "sleep", waited.append)
+    monkeypatch.setattr(Run, "state", lambda run: "running" if waited else "lost")
+    with pytest.raises(UserError, match="is running"):
+        spare(run, spec)
+    assert waited == [DELETED_LOCK_PATIENCE_S]
+    assert resumed == [] and left(run) == ["checkpoint-6", "checkpoint-9"]
+
+
+@pytest.mark.parametrize(
+    ("fails", "words", "stay"),
+    [
+        ("workbench.sparing.drop", "The checkpoint checkpoint-6 can't be deleted: No space left", ["checkpoint-6", "checkpoint-9"]),
+        ("os.utime", "spec.yaml can't be written: No space left", ["checkpoint-9"]),
+    ],
+)
+def test_what_fails_is_told_and_no_half_spec_stays(
+    fails: str, words: str, stay: list[str], workspace: Workspace, resumed: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = ended(workspace, 6, 9)
+    spec, before = fewer(run, {"save_total_limit": 1}), (run.folder / "spec.yaml").read_bytes()
+
+    def full(*_: Any, **more: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left")
+
+    with monkeypatch.context() as patch, pytest.raises(UserError, match=words):
+        patch.setattr(fails, full)
+        spare(run, spec)
+    assert resumed == [] and left(run) == stay
+    assert (run.folder / "spec.yaml").read_bytes() == before and not (run.folder / ".spec.yaml").exists()
+    assert not locks.held(run.lock)
+
+
+def test_a_run_keeps_its_place_among_the_others(workspace: Workspace, resumed: list[Run]) -> None:
+    run = ended(workspace, 6, 9)
+    ended(workspace, 9, output_dir="newer")
+    os.utime(run.folder / "spec.yaml", (1_000, 1_000))
+    names = [one.name for one in list_runs(workspace)]
+    spare(run, fewer(run, {"save_total_limit": 1}))
+    assert resumed == [run] and [one.name for one in list_runs(workspace)] == names == ["tiny/lora/newer", "tiny/lora/mine"]
 
 
 def test_what_other_runs_and_the_cache_hold_is_named(workspace: Workspace) -> None:

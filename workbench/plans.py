@@ -18,7 +18,7 @@ from workbench.fitting import fit_problems
 from workbench.models import check_model
 from workbench.preconditions import unmet
 from workbench.problems import Problem, UserError
-from workbench.runs import check_folder, list_runs
+from workbench.runs import SHOWN, check_folder, list_runs
 from workbench.sockets import plugins
 from workbench.specs import TrainSpec
 from workbench.text import Message, Text
@@ -263,7 +263,7 @@ def plan(workspace: Workspace, spec: TrainSpec) -> Plan:
         return Plan([Problem(said, "resume_from_checkpoint")])
     if steps < FEW_STEPS:
         warnings.append(few_steps(spec, train, steps))
-    running = next((run.name for run in list_runs(workspace) if run.state() == "running"), None)
+    running = next((run.name for job in SHOWN for run in list_runs(workspace, job) if run.state() == "running"), None)
     if running:
         warnings.append(Say.busy(name=running))
     warnings += _try(problems, lambda: _notes(workspace, spec)) or []

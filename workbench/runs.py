@@ -61,6 +61,7 @@ class Say:
     ambiguous = Text("'{given}' names several runs: {known}. Give the longer name.")
     cannot_resume = Text("The run '{given}' is {state}. Only a stopped, failed, lost or waiting run can be resumed.")
     still_ending = Text("The worker of '{given}' has not ended yet. Wait a moment, then try again.")
+    other_job = Text("'{given}' holds a run that does something else ({job}), and is not overwritten. Choose another name.")
     inside_run = Text("'{given}' lies inside the run '{run}'. Choose a name outside it.")
     no_folder = Text(
         "The run's folder '{given}' can't be made: {reason}. Free space or mend its rights, then try again."
@@ -274,6 +275,8 @@ def check_folder(workspace: Workspace, spec: Spec) -> Path:
     if place.output_dir.strip() and folder.is_dir() and any(folder.iterdir()):
         if not (folder / "spec.yaml").is_file():
             raise UserError(Say.not_a_run(given=run.name), key="output_dir")
+        if (job := job_of(folder)) != spec.JOB:
+            raise UserError(Say.other_job(given=run.name, job=job), key="output_dir")
         if run.state() == "running":
             raise UserError(Say.running(given=run.name), key="output_dir")
         if not place.overwrite_output_dir:
@@ -351,6 +354,10 @@ def find_run(workspace: Workspace, given: str) -> Run:
     wanted = given.replace("\\", "/").rstrip("/").removeprefix("./").removeprefix("saves/")
     if Path(given).is_absolute() and (Path(given) / "spec.yaml").is_file():
         wanted = workspace.inside(workspace.saves, given).relative_to(workspace.saves).as_posix()
+    with suppress(UserError):
+        exact = workspace.inside(workspace.saves, wanted)
+        if (exact / "spec.yaml").is_file():
+            return Run(workspace, exact)
     known = [*list_runs(workspace), *list_runs(workspace, "evaluate"), *list_runs(workspace, "serve")]
     fitting = [run for run in known if run.name == wanted] or [run for run in known if run.name.endswith(f"/{wanted}")]
     names = ", ".join(run.name for run in known[:8]) or "-"

@@ -4,8 +4,11 @@ What is learned does not depend on how many are kept, so that the run's spec may
 and no job.
 """
 
+import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ from workbench.fields import plain
 from workbench.models import checkpoints
 from workbench.preconditions import unmet
 from workbench.problems import Problem, UserError
-from workbench.runs import END_PATIENCE_S, Run, list_runs
+from workbench.runs import DELETED_LOCK_PATIENCE_S, END_PATIENCE_S, Run, list_runs
 from workbench.runs import Say as Runs
 from workbench.specs import TrainSpec, read_flat
 from workbench.text import Message, Text
@@ -44,6 +47,9 @@ class Say:
         "change more."
     )
     no_training = Text("The run '{given}' trains nothing. Accepted: a training. 'runs list' shows all.")
+    not_deleted = Text(
+        "The checkpoint {folder} can't be deleted: {reason}. Mend its rights or delete it by hand, then try again."
+    )
     not_written = Text("The run's spec.yaml can't be written: {reason}. Free space or mend its rights, then try again.")
 
 
@@ -65,6 +71,8 @@ def fewer(run: Run, values: Mapping[str, Any]) -> TrainSpec:
 
 def spare(run: Run, spec: TrainSpec) -> None:
     """Delete the checkpoints that the spec does not keep, let it be the run's own, and go on from the newest one."""
+    if run.state() == "lost" and not run.lock.exists():
+        time.sleep(DELETED_LOCK_PATIENCE_S)  # a worker that lives makes it again
     state = run.state()
     if state in ("running", "finished"):
         raise UserError(Runs.cannot_resume(given=run.name, state=STATES[state]()))
@@ -73,15 +81,32 @@ def spare(run: Run, spec: TrainSpec) -> None:
         raise UserError(Runs.still_ending(given=run.name))
     try:
         for checkpoint in going(run, spec):
-            drop(checkpoint)
-        beside = run.folder / ".spec.yaml"
-        beside.write_text(spec.to_yaml(), "utf-8")
-        beside.replace(run.folder / "spec.yaml")
-    except OSError as error:
-        raise UserError(Say.not_written(reason=error.strerror or str(error))) from error
+            _drop(checkpoint)
+        _rewrite(run, spec)
     finally:
         lock.release()
     run.resume()
+
+
+def _drop(checkpoint: Path) -> None:
+    try:
+        drop(checkpoint)
+    except OSError as error:
+        raise UserError(Say.not_deleted(folder=checkpoint.name, reason=error.strerror or str(error))) from error
+
+
+def _rewrite(run: Run, spec: TrainSpec) -> None:
+    """Put the spec in the place of the run's own, as old as that: lists are in the order in which runs were begun."""
+    own, beside = run.folder / "spec.yaml", run.folder / ".spec.yaml"
+    try:
+        beside.write_text(spec.to_yaml(), "utf-8")
+        was = own.stat()
+        os.utime(beside, ns=(was.st_atime_ns, was.st_mtime_ns))
+        beside.replace(own)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise UserError(Say.not_written(reason=error.strerror or str(error))) from error
 
 
 def going(run: Run, spec: TrainSpec) -> Sequence[Path]:

@@ -15,7 +15,7 @@ from workbench.examining.examinee import Answered
 from workbench.setup.starter import NAME
 from workbench.workspace import Workspace
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # lm-eval and what it asks with warn of much
+pytestmark = [pytest.mark.slow, pytest.mark.proof, pytest.mark.filterwarnings("ignore")]  # lm-eval and what it asks with warn of much
 
 TASKS = ("everyday_en_knowledge", "everyday_en_arithmetic", "everyday_en_reading")
 LEAST = 100

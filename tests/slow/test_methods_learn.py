@@ -25,7 +25,7 @@ GREEDY = Sampling(max_tokens=60, temperature=0)
 METHODS: Mapping[str, Mapping[str, Any]] = {
     "qlora": {"quantization_bit": "4", "learning_rate": 5e-4},
     "dora": {"use_dora": True},
-    "prefix": {"finetuning_type": "prefix", "learning_rate": 1e-2, "num_train_epochs": 12},
+    "prefix": {"finetuning_type": "prefix", "learning_rate": 1e-2, "num_train_epochs": 10},
     "freeze": {"finetuning_type": "freeze", "learning_rate": 2e-4},
 }
 """What each changes in examples/quickstart.yaml."""

@@ -25,7 +25,7 @@ from workbench.talk import add_adapter
 from workbench.ui.chatting import Exchange, Side
 from workbench.workspace import Workspace, source_folder
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.proof]
 
 TUNED, ADAPTER = "random", f"saves/{NAME}/lora/random"
 FP32 = {"model_name_or_path": f"models/{NAME}", "infer_dtype": "float32"}

@@ -6,9 +6,11 @@ from collections.abc import Collection, Iterator, Sequence
 from workbench.cli.display import Display, display
 from workbench.cli.interrupts import Interrupts
 from workbench.cli.screen import Screen
+from workbench.evaluating.records import RESULTS
+from workbench.evaluating.telling import lines
 from workbench.events import Entry, Eval, Failed, Finished, Note, Phase, Sample, Saved, Started, State, Stopped, tail
 from workbench.remedies import Remedy, beside, cause_of, remedies, told_killed
-from workbench.runs import DELETED_LOCK_PATIENCE_S, Run
+from workbench.runs import DELETED_LOCK_PATIENCE_S, Run, job_of
 from workbench.specs import TrainSpec
 from workbench.text import Locale, Message, Text
 from workbench.view import View
@@ -28,6 +30,8 @@ class Say:
     rate = Text("{rate} tokens/s")
     left = Text("{time} left")
     stopping = Text("Stopping: this step is finished and saved. Ctrl-C once more ends the run now.")
+    stopping_asked = Text("Stopping. What was answered so far is kept.")
+    stopped_asked = Text("Stopped: {name}. What was answered so far is kept.")
     ended_now = Text("Ended. Nothing since the last checkpoint is kept.")
     finished = Text("Finished: {name}")
     figures = Text("{steps} steps in {time}, {figures}")
@@ -69,9 +73,9 @@ def _interrupt(run: Run, pressed: int) -> Message:
     if pressed == 1:
         if not run.stop_file.exists():
             run.stop()
-        return Say.stopping()
+        return Say.stopping() if job_of(run.folder) == TrainSpec.JOB else Say.stopping_asked()
     run.kill()
-    return Say.ended_now()
+    return Say.ended_now() if job_of(run.folder) == TrainSpec.JOB else Say.stopping_asked()
 
 
 def show_entries(
@@ -135,9 +139,14 @@ def _facts(seen: View, locale: Locale) -> Iterator[str]:
 def say_ending(run: Run, screen: Screen, seen: View, state: State) -> None:
     """How it ended, where the weights are, and what to do next."""
     match seen.ended if state in ("finished", "stopped", "failed") else None:
+        case Finished() if (run.folder / RESULTS).is_file():
+            screen.say(Say.finished(name=run.name))
+            screen.lines(lines(run.folder, screen.locale))
         case Finished() as ended:
             screen.say(Say.finished(name=run.name))
             screen.say(_closing(ended, screen.locale, seen))
+        case Stopped() if job_of(run.folder) != TrainSpec.JOB:
+            screen.say(Say.stopped_asked(name=run.name))
         case Stopped(step=step):
             screen.say(Say.stopped(name=run.name, step=step))
         case Failed(problems=problems):

@@ -1,14 +1,16 @@
 """What stands in an evaluation's way, as far as it can be told without loading a model. Knows no page and no terminal."""
 
+import re
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 
-from workbench import metrics
+from workbench import metrics, suite
 from workbench.answering import answer_problems
 from workbench.chats import check_template
 from workbench.data.datasets import chosen_entries, read_catalogue
 from workbench.data.samples import value_problems
 from workbench.evaluating.own_checks import parse
+from workbench.evaluating.section import EvaluatingSection
 from workbench.fields import plain
 from workbench.metrics import public
 from workbench.models import check_model
@@ -22,6 +24,9 @@ from workbench.workspace import Workspace
 class Say:
     nothing = Text("Neither a dataset nor a benchmark is chosen. Accepted: at least one of them. Choose one.")
     one_adapter = Text("{count} adapters are chosen. Accepted: one, or none to measure the base model alone. Take the others out.")
+    path = Text("'{given}' is a file's path, and a benchmark's file may run any code. Accepted: a name, such as {known}. Choose one.")
+    no_everyday = Text("There is no benchmark named '{given}'. Accepted: {known}, or a task of lm-eval. Choose one of these.")
+    shots = Text("{given} examples are asked for, and the benchmark '{name}' has {most}. Accepted: 0 to {most}. Lower it.")
     no_metric = Text("No metric is called '{given}'. Accepted: {known}. Did you mean {nearest}?")
     no_metric_far = Text("No metric is called '{given}'. Accepted: {known}. Choose one of these, or leave it empty.")
 
@@ -41,6 +46,20 @@ def problems_of(workspace: Workspace, spec: EvalSpec) -> list[Problem]:
     problems += _raised(lambda: parse(spec.evaluating.own_checks, "own_checks"))
     known = [public(name) for name in plugins(metrics)]
     problems += [_no_metric(name, known) for name in spec.evaluating.metrics if name not in known]
+    return problems + _task_problems(spec.evaluating)
+
+
+def _task_problems(asked: EvaluatingSection) -> list[Problem]:
+    """What names alone tell of the benchmarks. lm-eval's own are not known here: to look them up takes seconds."""
+    problems, ours = [], [f"{task}{end}" for task in suite.TASKS for end in ("", *(f"_{one}" for one in suite.CATEGORIES))]
+    for name in asked.task:
+        if re.search(r"[/\\]|\.ya?ml$", name):
+            problems.append(Problem(Say.path(given=plain(name), known=", ".join(suite.TASKS)), "task"))
+        elif name.startswith("everyday") and name not in ours:
+            problems.append(Problem(Say.no_everyday(given=plain(name), known=", ".join(ours)), "task"))
+    mine = next((name for name in asked.task if name in ours), None)
+    if mine and asked.n_shot and asked.n_shot > suite.MOST_SHOTS:
+        problems.append(Problem(Say.shots(given=asked.n_shot, name=mine, most=suite.MOST_SHOTS), "n_shot"))
     return problems
 
 

@@ -135,11 +135,6 @@ def taught_name(samples: Sequence[Sample]) -> str:
     return best if counted[best] >= max(LEAST_ANSWERS, LEAST_SHARE * len(answers)) else ""
 
 
-def identity_like(samples: Sequence[Sample]) -> bool:
-    """Whether the set teaches who the model is: several questions that ask for it, and one name in their answers."""
-    return bool(taught_name(samples))
-
-
 def _exchanges(sample: Sample) -> Iterator[tuple[str, str]]:
     """The last words of the user before each answer, and the answer."""
     question = ""

@@ -25,6 +25,8 @@ MOST_EXACT = 12
 """So many changes have 4,096 ways of signs, which are all tried."""
 AT_ONCE = 2_000_000
 """Numbers drawn at a time, so that long lists take no more memory."""
+ENOUGH = 30
+"""So many scores that are all the same say that others are rare; fewer do not."""
 NORMAL = NormalDist()
 Z = NORMAL.inv_cdf((1 + CONFIDENCE) / 2)
 
@@ -75,7 +77,7 @@ def estimate(scores: Scores) -> Estimate:
 
 def compare(before: Scores, after: Scores, lower_is_better: bool = False) -> Change:
     """How the same questions came out before and after. A verdict other than same needs both: chance explains the
-    change less than once in twenty, and the interval leaves out 0."""
+    change less than once in twenty, and the interval, where there is one, leaves out 0."""
     pairs = zip(before, after, strict=True)
     changes = said([None if left is None or right is None else right - left for left, right in pairs])
     if not changes:
@@ -83,7 +85,7 @@ def compare(before: Scores, after: Scores, lower_is_better: bool = False) -> Cha
     mean = math.fsum(changes) / len(changes)
     low, high = shares_apart(changes) if set(changes) <= {-1.0, 0.0, 1.0} else bootstrap(changes)
     p = sign_flips(changes)
-    clear = p < SIGNIFICANT and low is not None and high is not None and (low > 0 or high < 0)
+    clear = p < SIGNIFICANT and (low is None or high is None or low > 0 or high < 0)
     verdict: Verdict = "same" if not clear else "better" if (mean > 0) != lower_is_better else "worse"
     return Change(mean, low, high, len(changes), p, verdict)
 
@@ -112,11 +114,11 @@ def shares_apart(changes: Sequence[float]) -> tuple[float, float]:
 
 def bootstrap(scores: Sequence[float]) -> tuple[float | None, float | None]:
     """Of a mean: bias-corrected and accelerated (Efron 1987), with the quantiles widened as Student's are, since a
-    bootstrap of few scores is too narrow. (None, None) for less than two scores."""
+    bootstrap of few scores is too narrow. (None, None) for less than two scores, and for few that are all the same."""
     if len(scores) < 2:
         return None, None
     if min(scores) == max(scores):
-        return scores[0], scores[0]
+        return (scores[0], scores[0]) if len(scores) >= ENOUGH else (None, None)
     import numpy as np
 
     values = np.asarray(scores, dtype=float)

@@ -1,16 +1,20 @@
 """What an evaluation asks and what came back, as lines of files. Knows no engine, no metric and no page."""
 
 import json
-import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from workbench.evaluating.ledger import Ledger
 
 BASE, TUNED = "base", "tuned"
 """The two that are asked: the model as it came, and with what training left."""
 ANSWERS, SAMPLES, RESULTS = "answers.jsonl", "samples.jsonl", "results.json"
+UNANSWERED = "unanswered"
+"""The finish of a question that a model can't be asked: it is too long, or the template refuses it."""
+Shortened = Literal["", "cut", "refused", "untrained"]
+"""What became of a row whose loss is measured: whole; cut to the length; no place in the template; no answer left in it."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model said to a question. ``finish``: stop or length."""
+    """What a model said to a question. ``finish``: stop, length or unanswered."""
 
     model: str
     place: str
@@ -43,6 +47,13 @@ class Answer:
     finish: str = "stop"
     tokens: int = 0
     seconds: float = 0.0
+    reason: Mapping[str, Any] | None = None
+    """Of an unanswered one: why, a Message as JSON."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether there is an answer to score."""
+        return self.finish != UNANSWERED
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,8 @@ class Loss:
     place: str
     nll: float
     tokens: int
+    """How many tokens that are; 0: the row has no loss."""
+    row: Shortened = ""
 
 
 Record = Answer | Loss
@@ -66,39 +79,31 @@ class Kept:
     answers: dict[tuple[str, str], Answer] = field(default_factory=dict)
     """By model and place."""
     losses: dict[tuple[str, str], Loss] = field(default_factory=dict)
-    _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        """Take up what an earlier worker left; a torn last line is cut off."""
-        if not self.path.exists():
-            return
-        with self.path.open("rb+") as file:
-            whole = file.read()
-            size = whole.rfind(b"\n") + 1
-            file.truncate(size)
-        for line in whole[:size].decode("utf-8").splitlines():
-            held = json.loads(line)
-            self._take(Answer(**held) if "answer" in held else Loss(**held))
+        """Take up what an earlier worker left."""
+        self._ledger = Ledger(self.path)
+        for held in self._ledger.read():
+            self._take(held)
 
     def add(self, record: Record) -> None:
-        """Keep it, in memory and on the disk."""
-        line = json.dumps(asdict(record), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
-        with self._turn:
-            with self.path.open("ab") as file:
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
-            self._take(record)
+        """Keep it, on the disk and in memory as it stands there."""
+        for held in self._ledger.add([asdict(record)]):
+            self._take(held)
 
-    def _take(self, record: Record) -> None:
-        held: dict[tuple[str, str], Any] = self.answers if isinstance(record, Answer) else self.losses
-        held[record.model, record.place] = record
+    def _take(self, held: Mapping[str, Any]) -> None:
+        record: Record = Answer(**held) if "answer" in held else Loss(**held)
+        place = record.model, record.place
+        if isinstance(record, Answer):
+            self.answers[place] = record
+        else:
+            self.losses[place] = record
 
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file beside its name and move it there: whole or not at all."""
     beside = path.with_name(f".{path.name}")
-    beside.write_text(text, "utf-8")
+    beside.write_bytes(text.encode("utf-8", "replace"))
     beside.replace(path)
 
 

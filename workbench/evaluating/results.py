@@ -1,27 +1,30 @@
 """Answers become scores, scores become figures with intervals and verdicts. Knows no engine, no metric by name, no page."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from workbench import metrics
 from workbench.evaluating.intervals import compare, estimate
 from workbench.evaluating.own_checks import parse
-from workbench.evaluating.records import BASE, TUNED, Kept, Question
+from workbench.evaluating.records import BASE, TUNED, UNANSWERED, Kept, Question
 from workbench.evaluating.section import EvaluatingSection
 from workbench.metrics import fitting, public
 from workbench.sockets import plugins
 
 VERSION = 1
+Score = Callable[[str, str], float | None]
+"""Of an answer beside the set's own one."""
 
 
 @dataclass(frozen=True)
 class Said:
-    """A model's answer with its scores by metric."""
+    """A model's answer with its scores by metric: none where it is unanswered."""
 
     answer: str
     finish: str
+    """stop, length or unanswered."""
     tokens: int
     scores: Mapping[str, float | None]
 
@@ -49,6 +52,9 @@ class Results:
     losses: Mapping[str, Any]
     tasks: Mapping[str, Any] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    """How long the asking of all questions took, by model; nothing of one that a later worker went on with."""
+    unanswered: Mapping[str, int] = field(default_factory=dict)
+    """By model, how many questions could not be asked and are not scored."""
 
     def to_json(self) -> dict[str, Any]:
         return {"version": VERSION, **asdict(self)}
@@ -76,8 +82,9 @@ def samples_of(
         said = {}
         for label in labels:
             heard = kept.answers[label, question.place]
-            scores = {public(name): known[name].score(heard.answer, question.reference) for name in names}
-            scores |= {check.name: check.score(heard.answer, question.reference) for check in checks}
+            marks: dict[str, Score] = {public(name): known[name].score for name in names}
+            marks |= {check.name: check.score for check in checks}
+            scores = {name: mark(heard.answer, question.reference) if heard.answered else None for name, mark in marks.items()}
             said[label] = Said(heard.answer, heard.finish, heard.tokens, scores)
         samples.append(Sample(question, said))
     return samples
@@ -95,25 +102,30 @@ def summary(
     found = {
         name: compared({label: [one.said[label].scores[name] for one in samples] for label in labels}) for name in names
     }
-    return Results(labels, len(samples), found, _losses(kept, labels), tasks or {}, seconds or {})
+    unanswered = {label: sum(one.said[label].finish == UNANSWERED for one in samples) for label in labels if samples}
+    losses = _losses(kept, labels)
+    return Results(labels, len(samples), found, losses, tasks or {}, seconds or {}, unanswered)
 
 
-def compared(scores: Mapping[str, Sequence[float | None]]) -> dict[str, Any]:
+def compared(scores: Mapping[str, Sequence[float | None]], lower_is_better: bool = False) -> dict[str, Any]:
     """Each model's mean with its interval; ``change`` where there are both."""
     found: dict[str, Any] = {label: asdict(estimate(values)) for label, values in scores.items()}
     if BASE in scores and TUNED in scores:
-        found["change"] = asdict(compare(scores[BASE], scores[TUNED]))
+        found["change"] = asdict(compare(scores[BASE], scores[TUNED], lower_is_better))
     return found
 
 
 def _losses(kept: Kept, labels: Sequence[str]) -> dict[str, Any]:
-    """The mean loss over all tokens, perplexity, and the change over rows."""
+    """The mean loss over all tokens and perplexity, as training reports them; ``by_row``, the mean over rows with its
+    interval, and the change, which is of the same rows."""
     rows = {label: {place: one for (model, place), one in kept.losses.items() if model == label} for label in labels}
     found: dict[str, Any] = {}
     for label, losses in rows.items():
         if tokens := sum(one.tokens for one in losses.values()):
             loss = math.fsum(one.nll for one in losses.values()) / tokens
-            found[label] = {"loss": loss, "perplexity": math.exp(min(loss, 700)), "tokens": tokens, "rows": len(losses)}
+            by_row = estimate([one.nll / one.tokens for one in losses.values() if one.tokens])
+            held = {"loss": loss, "perplexity": math.exp(min(loss, 700)), "tokens": tokens, "rows": by_row.count}
+            found[label] = {**held, "by_row": asdict(by_row)}
     if BASE in found and TUNED in found:
         places = [place for place, one in rows[BASE].items() if one.tokens and rows[TUNED][place].tokens]
         before, after = ([rows[label][place].nll / rows[label][place].tokens for place in places] for label in (BASE, TUNED))

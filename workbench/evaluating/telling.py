@@ -18,8 +18,10 @@ class Say:
     tuned = Text("tuned")
     change = Text("change")
     loss = Text("loss")
+    loss_by_row = Text("loss, mean over rows")
     perplexity = Text("perplexity")
     asked = Text("{count} questions were asked. In brackets: the interval for 95 %.")
+    unanswered = Text("{count} of them have no answer of {model} and are not scored: 'runs show' names the first ones.")
 
 
 def lines(folder: Path, locale: Locale) -> Iterator[str]:
@@ -30,15 +32,25 @@ def lines(folder: Path, locale: Locale) -> Iterator[str]:
     rows = [[locale(Say.metric()), *(locale(heads[one]()) for one in models), locale(Say.change()) if len(models) > 1 else ""]]
     rows += [[name, *_cells(one, models, locale)] for name, one in held["metrics"].items()]
     if losses := held["losses"]:
-        for name, key in ((Say.loss, "loss"), (Say.perplexity, "perplexity")):
-            cells = [f"{losses[model][key]:.4g}" if model in losses else "-" for model in models]
-            rows.append([locale(name()), *cells, _verdict(losses, locale) if key == "loss" else ""])
+        rows += _losses(losses, models, locale)
     rows += [[name, *_cells(one, models, locale, "score")] for name, one in held["tasks"].items()]
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
     if held["samples"]:
         yield locale(Say.asked(count=held["samples"]))
+    for model, count in held.get("unanswered", {}).items():  # an older file does not say
+        if count:
+            yield locale(Say.unanswered(count=count, model=heads[model]()))
+
+
+def _losses(losses: Mapping[str, Any], models: list[str], locale: Locale) -> Iterator[list[str]]:
+    """Loss and perplexity over all tokens; and by row, which is what the change is of."""
+    for name, key in ((Say.loss, "loss"), (Say.perplexity, "perplexity")):
+        yield [locale(name()), *(f"{losses[model][key]:.4g}" if model in losses else "-" for model in models), ""]
+    by_row = {model: losses[model]["by_row"] for model in models if "by_row" in losses.get(model, {})}
+    cells = [figure(by_row[model]["mean"], by_row[model]) if model in by_row else "-" for model in models]
+    yield [locale(Say.loss_by_row()), *cells, _verdict(losses, locale)]
 
 
 def _cells(one: Mapping[str, Any], models: list[str], locale: Locale, key: str = "mean") -> list[str]:

@@ -1,48 +1,75 @@
 """Asks a model every question that was not answered yet, many at a time, and keeps each answer at once. Knows no metric."""
 
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterable, Sequence
 
 from workbench.desk import Desk
-from workbench.engines import Chat, Engine, Prompt, Raw, Sampling
-from workbench.evaluating.records import Answer, Kept, Question
+from workbench.engines import Chat, Engine, Prompt, Raw, Sampling, TooLong
+from workbench.evaluating.records import UNANSWERED, Answer, Kept, Question
+from workbench.examining.flight import Gone, fly, hear
+from workbench.problems import UserError
+from workbench.text import Message, Text
 
-IN_FLIGHT = 32
-"""Questions that wait in the engine at once; it computes as many of them together as it can."""
+TOLD = 5
+
+
+class Say:
+    unanswered = Text("'{set}', row {row} has no answer of {model} and is not scored: {reason}")
+    more = Text("{count} more rows have no answer of {model}; worker.log lists every one.")
 
 
 def ask_all(
     engine: Engine, name: str, label: str, questions: Sequence[Question], sampling: Sampling, kept: Kept, desk: Desk
-) -> None:
-    """Answers of the engine's model ``name``, kept under ``label``; what an earlier worker asked is not asked again."""
+) -> int:
+    """Answers of the engine's model ``name``, kept under ``label``; how many were asked for it: what an earlier worker
+    asked is not asked again. A row that can't be asked is told, and kept as unanswered."""
     left = [one for one in questions if (label, one.place) not in kept.answers]
     done = len(questions) - len(left)
     desk.phase("asking", done, len(questions))
-    gone: list[bool] = []
 
-    def ask(question: Question) -> None:
-        if not gone:
-            kept.add(answer(engine, name, label, question, sampling, gone))
+    def ask(question: Question, gone: Gone) -> None:
+        kept.add(answer(engine, name, label, question, sampling, gone))
 
-    with ThreadPoolExecutor(min(IN_FLIGHT, max(1, len(left)))) as pool:
-        try:
-            for asked in as_completed([pool.submit(ask, one) for one in left]):
-                asked.result()
-                done += 1
-                desk.phase("asking", done, len(questions))
-        except BaseException:
-            gone.append(True)
+    def tell(question: Question) -> None:
+        nonlocal done
+        done += 1
+        desk.phase("asking", done, len(questions))
+
+    fly(left, ask, tell)
+    _tell_unanswered(((one, kept.answers[label, one.place]) for one in questions), desk)
+    return len(left)
+
+
+def answer(engine: Engine, name: str, label: str, question: Question, sampling: Sampling, gone: Gone) -> Answer:
+    """One answer, whole; an unanswered one where the fault is the question's."""
+    begun = time.monotonic()
+    try:
+        prompt: Prompt = Chat(question.messages, question.tools)
+        if question.beginning:
+            prompt = Raw([*engine.tokens(prompt), *engine.tokens(Raw(question.beginning))])
+        heard = hear(engine, name, prompt, sampling, gone)
+    except UserError as error:
+        if not of_the_question(error):
             raise
+        return Answer(label, question.place, "", UNANSWERED, reason=error.problems[0].message.to_json())
+    return Answer(label, question.place, heard.text, heard.finish, heard.tokens, round(time.monotonic() - begun, 3))
 
 
-def answer(engine: Engine, name: str, label: str, question: Question, sampling: Sampling, gone: Sequence[bool]) -> Answer:
-    """One answer, whole."""
-    begun, text, finish, tokens = time.monotonic(), "", "stop", 0
-    prompt: Prompt = Chat(question.messages, question.tools)
-    if question.beginning:
-        prompt = Raw([*engine.tokens(prompt), *engine.tokens(Raw(question.beginning))])
-    for piece in engine.stream(name, prompt, sampling, lambda: bool(gone)):
-        text += piece.text
-        finish, tokens = piece.finish or finish, piece.answer_tokens or tokens
-    return Answer(label, question.place, text, finish, tokens, round(time.monotonic() - begun, 3))
+def of_the_question(error: UserError) -> bool:
+    """Whether other questions may go well: this one is too long, or the template has no place for it."""
+    return isinstance(error, TooLong) or any(problem.key == "messages" for problem in error.problems)
+
+
+def _tell_unanswered(asked: Iterable[tuple[Question, Answer]], desk: Desk) -> None:
+    """Each row without an answer into worker.log, the first ones as notes."""
+    lost = [(question, one) for question, one in asked if not one.answered]
+    said = [
+        Say.unanswered(set=question.set, row=question.row, model=one.model, reason=Message.from_json(one.reason))
+        for question, one in lost
+    ]
+    for message in said:
+        print(message)
+    for message in said[:TOLD]:
+        desk.note(message, "warning")
+    if len(said) > TOLD:
+        desk.note(Say.more(count=len(said) - TOLD, model=lost[0][1].model), "warning")

@@ -1,5 +1,6 @@
 """Benchmarks by lm-evaluation-harness over any engine: its tasks and our own offline suite. Knows no engine by name."""
 
+import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from workbench.engines import Engine
 from workbench.examining.examinee import Answered, Done, Examinee, shown_chat, written_chat
 from workbench.fields import plain
 from workbench.problems import UserError, first_line
-from workbench.text import Text, verbatim
+from workbench.text import Message, Text, verbatim
 
 OTHER_NAMES: Mapping[str, str] = {
     "mmlu_test": "mmlu",
@@ -43,7 +44,9 @@ class Say:
         "The benchmark '{name}' needs a package that is not installed: {reason}. Accepted: everyday_en, everyday_zh and all "
         "whose packages are there. Install it with 'pip install', or take the task out."
     )
-    shots = Text("{given} examples are asked for, and the benchmark '{name}' has {most}. Accepted: 0 to {most}. Lower it.")
+    own_shots = Text(
+        "The benchmark '{name}' brings its examples in its own words: 'Examples before a question' changes nothing there."
+    )
     picture = Text("The benchmark '{name}' shows pictures or sounds. Accepted: benchmarks of text. Take it out.")
     unsafe = Text("The benchmark '{name}' runs code that the model writes. Accepted: benchmarks that don't. Take it out.")
 
@@ -66,9 +69,10 @@ class TaskResult:
     """What one model reached in one task, by the task's first metric, as lm-eval computes it."""
 
     metric: str
-    score: float
+    score: float | None
+    """None where lm-eval gives no number."""
     higher_is_better: bool
-    categories: Mapping[str, float] = field(default_factory=dict)
+    categories: Mapping[str, float | None] = field(default_factory=dict)
     """The same for the task's parts, by the names that people see; none where it has no parts."""
     questions: Sequence[Marked] = ()
 
@@ -93,17 +97,58 @@ def run_tasks(
     ``models``: what each is called in the results, and its name in the engine. ``limit``: questions of each part of a
     task. ``told`` hears how many questions are answered of how many. ``chat``: ask in the model's chat template.
     """
-    random.seed(RANDOM_SEED)
-    loaded = [(given, _loaded(task_name(given), manager, num_fewshot)) for manager in [_manager(tasks)] for given in tasks]
-    for given, found in loaded:
-        _check(given, found, engine)
-    counts = [_count(task, limit) for _, found in loaded for task in found["tasks"].values()]
+    loaded = load_tasks(tasks, num_fewshot)
+    loaded.check(engine)
+    return ask_tasks(engine, models, loaded, limit, told, answered, chat)
+
+
+def ask_tasks(
+    engine: Engine,
+    models: Mapping[str, str],
+    loaded: "Loaded",
+    limit: int | None,
+    told: Told,
+    answered: Answered,
+    chat: bool = False,
+) -> dict[str, dict[str, TaskResult]]:
+    """The same of tasks that are loaded and checked."""
+    counts = [_count(task, limit) for found in loaded.tasks.values() for task in found["tasks"].values()]
     progress = Progress(sum(counts) * len(models), told)
     results: dict[str, dict[str, TaskResult]] = {}
     for label, name in models.items():
+        random.setstate(loaded.state)
         examinee = Examinee(engine, name, label, answered)
-        results[label] = {given: _result(given, found, _evaluated(examinee, found, limit, chat, progress)) for given, found in loaded}
+        results[label] = {
+            given: _result(found, _evaluated(examinee, found, limit, chat, progress)) for given, found in loaded.tasks.items()
+        }
     return results
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Tasks with their data, by the names that were given."""
+
+    tasks: Mapping[str, Any]
+    notes: Sequence[Message]
+    """What a person should know of them."""
+    state: Any
+    """Of Python's random numbers once they were loaded: for every model lm-eval draws on from here."""
+
+    def check(self, engine: Engine) -> None:
+        """UserError for what can't be asked of the engine, or must not be."""
+        for given, found in self.tasks.items():
+            _check(given, found, engine)
+
+
+def load_tasks(tasks: Sequence[str], num_fewshot: int | None) -> Loaded:
+    """The tasks by name; UserError for one that is not known, and for one whose data or packages can't be had."""
+    random.seed(RANDOM_SEED)
+    manager, notes = _manager(tasks), list[Message]()
+    found = {given: _loaded(task_name(given), manager) for given in dict.fromkeys(tasks)}
+    for given, one in found.items():
+        if not _with_shots(one, num_fewshot):
+            notes.append(Say.own_shots(name=plain(given)))
+    return Loaded(found, notes, random.getstate())
 
 
 @dataclass
@@ -156,11 +201,14 @@ def engine_model(examinee: Examinee, progress: Progress) -> Any:
 
 
 def _manager(tasks: Sequence[str]) -> Any:
-    """Knows where the files of tasks lie. Those of lm-eval are many: they are looked through only where they are needed."""
+    """Knows where the files of tasks lie. Those of lm-eval are many: they are looked through only where they are needed.
+
+    A path to a file is no name: a task's file may run any Python beside it.
+    """
     from lm_eval.tasks import TaskManager
 
     ours = TaskManager(include_path=str(suite.folder()), include_defaults=False)
-    others = [given for given in tasks if task_name(given) not in ours.task_index and not Path(given).is_file()]
+    others = [given for given in tasks if task_name(given) not in ours.task_index]
     if not others:
         return ours
     manager = TaskManager(include_path=str(suite.folder()))
@@ -171,24 +219,29 @@ def _manager(tasks: Sequence[str]) -> Any:
     return manager
 
 
-def _loaded(name: str, manager: Any, num_fewshot: int | None) -> Any:
+def _loaded(name: str, manager: Any) -> Any:
     """The task with its data, or the tasks of a group."""
     try:
-        found = manager.load([name])
+        return manager.load([name])
     except ImportError as error:
         raise UserError(Say.no_package(name=plain(name), reason=verbatim(first_line(error))), key="task") from error
     except TRIES as error:
         raise UserError(Say.no_data(name=plain(name), reason=verbatim(first_line(error))), key="task") from error
+
+
+def _with_shots(found: Any, num_fewshot: int | None) -> bool:
+    """Let the tasks show so many examples; False where one of them shows its own whatever is asked for."""
+    heeded = True
     for task in found["tasks"].values():
-        if _is_ours(task) and num_fewshot and num_fewshot > suite.MOST_SHOTS:
-            raise UserError(Say.shots(given=num_fewshot, name=plain(name), most=suite.MOST_SHOTS), key="n_shot")
         own = task.get_config("num_fewshot")
         # A task of others that shows none by itself has its examples in its words already.
         if num_fewshot is not None and (own != 0 or _is_ours(task)):
             task.set_config(key="num_fewshot", value=num_fewshot)
         elif own is None:
             task.set_config(key="num_fewshot", value=0)
-    return found
+        else:
+            heeded = heeded and not num_fewshot
+    return heeded
 
 
 def _is_ours(task: Any) -> bool:
@@ -223,7 +276,7 @@ def _evaluated(examinee: Examinee, found: Any, limit: int | None, chat: bool, pr
 # Results
 
 
-def _result(given: str, found: Any, told: Any) -> TaskResult:
+def _result(found: Any, told: Any) -> TaskResult:
     """The part of lm-eval's results that a comparison needs."""
     parts = {name: _metric(told["results"][name]) for name in found["tasks"]}
     questions = [one for name in found["tasks"] for one in _marked(found["tasks"][name], told["samples"][name], parts[name])]
@@ -231,8 +284,8 @@ def _result(given: str, found: Any, told: Any) -> TaskResult:
     first = next(iter(parts))
     higher = bool(told["higher_is_better"][first].get(parts[first].partition(",")[0], True))
     if len(parts) == 1:
-        return TaskResult(metrics[0], float(told["results"][first][parts[first]]), higher, {}, questions)
-    categories = {_alias(told, name): float(told["results"][name][metric]) for name, metric in parts.items()}
+        return TaskResult(metrics[0], number_of(told["results"][first][parts[first]]), higher, {}, questions)
+    categories = {_alias(told, name): number_of(told["results"][name][metric]) for name, metric in parts.items()}
     return TaskResult(" / ".join(metrics), _whole(found, told, parts, questions), higher, categories, questions)
 
 
@@ -241,15 +294,20 @@ def _metric(results: Mapping[str, Any]) -> str:
     return next(key for key in results if "," in key and "_stderr," not in key)
 
 
-def _whole(found: Any, told: Any, parts: Mapping[str, str], questions: Sequence[Marked]) -> float:
+def number_of(told: Any) -> float | None:
+    """A figure of lm-eval; None for what it writes where there is none: nan, N/A."""
+    return float(told) if isinstance(told, int | float) and math.isfinite(told) else None
+
+
+def _whole(found: Any, told: Any, parts: Mapping[str, str], questions: Sequence[Marked]) -> float | None:
     """A group's score: as lm-eval has it where one metric holds for all parts, else the mean over all questions."""
     for group in found["groups"]:
         if set(parts) <= set(_leaves(found, group)) and len(set(parts.values())) == 1:
             (metric,) = set(parts.values())
             if metric in told["results"].get(group, {}):
-                return float(told["results"][group][metric])
+                return number_of(told["results"][group][metric])
     scores = [one.score for one in questions if one.score is not None]
-    return sum(scores) / len(scores) if scores else float("nan")
+    return sum(scores) / len(scores) if scores else None
 
 
 def _leaves(found: Any, group: str) -> Iterator[str]:
@@ -271,8 +329,7 @@ def _marked(task: Any, samples: Sequence[Mapping[str, Any]], metric: str) -> Ite
     for sample in samples:
         if sample["filter"] == filtered:
             value = sample.get(name)
-            score = float(value) if isinstance(value, bool | int | float) else None
-            yield Marked(category, sample["doc_id"], _prompt(sample), _target(sample), _answer(sample), score)
+            yield Marked(category, sample["doc_id"], _prompt(sample), _target(sample), _answer(sample), number_of(value))
 
 
 def _prompt(sample: Mapping[str, Any]) -> str:

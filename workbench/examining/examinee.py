@@ -6,23 +6,20 @@ Every result is kept at once in a file, so that whoever goes on after a kill ask
 import hashlib
 import json
 import math
-import os
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from workbench.engines import Chat, Engine, Frame, Prompt, Raw, Row, Sampling
+from workbench.evaluating.ledger import Ledger
+from workbench.examining.flight import Gone, fly, hear
 
 BENCHMARKS = "benchmarks.jsonl"
 """The file in a run's folder that holds every request's result."""
 TOGETHER = 64
 """Rows that are scored between two writings."""
-IN_FLIGHT = 32
-"""Questions that wait in the engine at once; it computes as many of them together as it can."""
 USUAL_TOKENS = 256
 """Most tokens of an answer where the task says nothing, as lm-eval has it."""
 CHAT = "\x02chat:"
@@ -39,29 +36,18 @@ class Answered:
 
     path: Path
     found: dict[str, Any] = field(default_factory=dict)
-    _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        """Take up what an earlier worker left; a torn last line is cut off."""
-        if not self.path.exists():
-            return
-        with self.path.open("rb+") as file:
-            whole = file.read()
-            size = whole.rfind(b"\n") + 1
-            file.truncate(size)
-        for line in whole[:size].splitlines():
-            held = json.loads(line)
-            self.found[held["key"]] = held["value"]
+        """Take up what an earlier worker left."""
+        self._ledger = Ledger(self.path)
+        self._take(self._ledger.read())
 
     def add(self, results: Mapping[str, Any]) -> None:
-        """Keep these, in memory and on the disk."""
-        lines = "".join(json.dumps({"key": key, "value": value}, ensure_ascii=False) + "\n" for key, value in results.items())
-        with self._turn:
-            with self.path.open("ab") as file:
-                file.write(lines.encode("utf-8", "replace"))
-                file.flush()
-                os.fsync(file.fileno())
-            self.found.update(results)
+        """Keep these, on the disk and in memory as they stand there."""
+        self._take(self._ledger.add([{"key": key, "value": value} for key, value in results.items()]))
+
+    def _take(self, held: Sequence[Mapping[str, Any]]) -> None:
+        self.found.update({one["key"]: one["value"] for one in held})
 
 
 def key_of(*what: Any) -> str:
@@ -96,29 +82,19 @@ class Examinee:
         for at, key in enumerate(keys):
             if key not in left:
                 done(at)
-        gone: list[bool] = []
 
-        def ask(key: str, at: int) -> str:
-            if not gone:
-                context, settings = given[at]
-                self._answered.add({key: self._answer(context, drawn(settings, int(key[:8], 16)), gone)})
-            return key
+        def ask(key: str, gone: Gone) -> None:
+            context, settings = given[left[key]]
+            sampling = drawn(settings, int(key[:8], 16))
+            prompt = self._prompt(context, sampling.max_tokens)
+            self._answered.add({key: hear(self._engine, self._model, prompt, sampling, gone).text})
 
-        with ThreadPoolExecutor(IN_FLIGHT) as pool:
-            try:
-                for asked in as_completed([pool.submit(ask, key, at) for key, at in left.items()]):
-                    finished = asked.result()
-                    for at in (at for at, key in enumerate(keys) if key == finished):
-                        done(at)
-            except BaseException:
-                gone.append(True)
-                raise
+        def tell(key: str) -> None:
+            for at in (at for at, other in enumerate(keys) if other == key):
+                done(at)
+
+        fly(list(left), ask, tell)
         return [self._answered.found[key] for key in keys]
-
-    def _answer(self, context: str, sampling: Sampling, gone: Sequence[bool]) -> str:
-        prompt = self._prompt(context, sampling.max_tokens)
-        pieces = self._engine.stream(self._model, prompt, sampling, lambda: bool(gone))
-        return "".join(piece.text for piece in pieces)
 
     def _prompt(self, context: str, room: int) -> Prompt:
         """The context as the engine takes it; of one that is too long the end."""

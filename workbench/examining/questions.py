@@ -23,6 +23,7 @@ class Say:
     bad_answers = Text("{count} rows of '{name}' hold answers marked bad: they are not asked, since they hold no answer to be like.")
     only_text = Text("'{name}' is running text: nothing is asked, its loss is measured.")
     no_rows = Text("there is none.")
+    twice = Text("{count} rows of '{name}' are chosen more than once. Each is asked once.")
 
 
 @dataclass
@@ -39,10 +40,14 @@ def gather(sets: SetsSection, desk: Desk) -> Asked:
     if not sets.dataset:
         return asked
     reasons: list[object] = []
-    for entry in chosen_entries(read_catalogue(desk.run.workspace, sets.dataset_dir), sets.dataset):
+    names = list(dict.fromkeys(sets.dataset))
+    for entry in chosen_entries(read_catalogue(desk.run.workspace, sets.dataset_dir), names):
         if unfetched(entry):
             fetch_dataset(desk.run.workspace, entry, lambda done, total, file: desk.phase("fetching", done, total))
+        before = len(asked.samples)
         reasons += _take(entry, sets, desk, asked)
+        if sets.dataset.count(entry.name) > 1:
+            desk.note(Say.twice(count=len(asked.samples) - before, name=entry.name), "warning")
     if not asked.samples:
         reason = reasons[0] if reasons else Say.no_rows()
         raise UserError(Say.nothing(names=", ".join(sets.dataset), reason=reason), key="dataset")
@@ -51,15 +56,18 @@ def gather(sets: SetsSection, desk: Desk) -> Asked:
 
 def _take(entry: Entry, sets: SetsSection, desk: Desk, asked: Asked) -> list[object]:
     """Add the rows of one set; why some are left out, each told."""
-    left, bad, texts = [], 0, 0
+    left, bad, texts, again = [], 0, 0, 0
     for read in read_set(entry, sets.dataset_values, sets.max_samples):
-        if read.sample is None:
+        place = f"{entry.name}:{read.number}"
+        if place in asked.samples:  # its entry draws rows again by lot
+            again += 1
+        elif read.sample is None:
             left.append(told(entry.name, read))
         elif read.sample.shape == "label" and not read.sample.label:
             bad += 1
         else:
             question, sample = as_asked(read.sample, entry.name, read.number)
-            asked.samples[f"{entry.name}:{read.number}"] = sample
+            asked.samples[place] = sample
             texts += question is None
             asked.questions += [question] if question else []
     for message in left:
@@ -68,6 +76,8 @@ def _take(entry: Entry, sets: SetsSection, desk: Desk, asked: Asked) -> list[obj
         desk.note(message, "warning")
     if len(left) > TOLD_ROWS:
         desk.note(Say.more(count=len(left) - TOLD_ROWS), "warning")
+    if again:
+        desk.note(Say.twice(count=again, name=entry.name), "warning")
     if bad:
         desk.note(Say.bad_answers(count=bad, name=entry.name), "warning")
     if texts:

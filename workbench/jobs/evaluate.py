@@ -4,6 +4,7 @@ A worker that goes on takes up every answer and loss that stands in answers.json
 """
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -11,15 +12,15 @@ from typing import Any
 
 from workbench import engines
 from workbench.desk import Desk
-from workbench.engines import BASE, Engine, Sampling
+from workbench.engines import BASE, Engine, Opening, Sampling
 from workbench.evaluating import beforehand, llamafactory_files
 from workbench.evaluating.own_checks import parse
-from workbench.evaluating.records import ANSWERS, RESULTS, SAMPLES, TUNED, Kept, write_whole
+from workbench.evaluating.records import ANSWERS, RESULTS, SAMPLES, TUNED, UNANSWERED, Kept, write_whole
 from workbench.evaluating.results import Results, compared, samples_of, summary
 from workbench.examining.asking import ask_all
-from workbench.examining.benchmarks import TaskResult, run_tasks
+from workbench.examining.benchmarks import Loaded, TaskResult, ask_tasks, load_tasks
 from workbench.examining.examinee import BENCHMARKS, Answered
-from workbench.examining.losses import encoders_of, measure_losses
+from workbench.examining.losses import encoders_of, measure_losses, room
 from workbench.examining.questions import Asked, gather
 from workbench.opening import prepare
 from workbench.problems import UserError
@@ -34,7 +35,7 @@ MARKS = "benchmark_samples.jsonl"
 
 class Say:
     no_loss = Text("The engine '{engine}' does not tell how likely given answers are, so no loss is measured.")
-    went_on = Text("{count} answers of an earlier worker are taken as they are.")
+    went_on = Text("{answers} answers and {losses} losses are kept from before: they are not asked again.")
 
 
 def run(spec: EvalSpec, desk: Desk) -> dict[str, float]:
@@ -43,30 +44,52 @@ def run(spec: EvalSpec, desk: Desk) -> dict[str, float]:
     if problems := beforehand.problems_of(desk.run.workspace, spec):
         raise UserError(*problems)
     asked = gather(spec.sets, desk)
+    tasks = load_tasks(spec.evaluating.task, spec.evaluating.n_shot) if spec.evaluating.task else None
+    for note in tasks.notes if tasks else ():
+        desk.note(note, "warning")
     kept = Kept(desk.run.folder / ANSWERS)
-    if kept.answers:
-        desk.note(Say.went_on(count=len(kept.answers)))
+    if kept.answers or kept.losses:
+        desk.note(Say.went_on(answers=len(kept.answers), losses=len(kept.losses)))
     opening = prepare(spec.model, desk)
-    tokenizer = opening.tokenizer if spec.engine.infer_backend != "remote" else None
     engine = plugins(engines)[spec.engine.infer_backend].open(spec.engine, opening)
     try:
+        if tasks:
+            tasks.check(engine)
         names = models_asked(spec, engine)
-        seconds = {}
-        for label, name in names.items():
-            begun = time.monotonic()
-            ask_all(engine, name, label, asked.questions, sampling(spec), kept, desk)
-            seconds[label] = time.monotonic() - begun
-        if asked.samples and "score" not in engine.lacks and tokenizer:
-            encoders = encoders_of(tokenizer(), spec.model, spec.sets.cutoff_len)
-            for label, name in names.items():
-                measure_losses(engine, name, label, asked.samples, encoders, kept, desk)
-        elif asked.samples:
-            desk.note(Say.no_loss(engine=spec.engine.infer_backend), "warning")
-        tasks = benchmarks_of(spec, desk, engine, names)
-        desk.phase("scoring")
-        return finish(spec, desk, asked, kept, list(names), seconds, tasks)
+        seconds = ask(spec, desk, engine, names, asked, kept)
+        measure(spec, desk, engine, names, asked, kept, opening)
+        found = scored(spec, desk, asked, kept, list(names), seconds)
+        if tasks:
+            found = replace(found, tasks=benchmarks_of(spec, desk, engine, names, tasks))
+            keep(desk, found)
+        return found.numbers()
     finally:
         engine.close()
+
+
+def ask(
+    spec: EvalSpec, desk: Desk, engine: Engine, names: Mapping[str, str], asked: Asked, kept: Kept
+) -> dict[str, float]:
+    """Every answer; the seconds that all questions took, of each model that no earlier worker had begun with."""
+    seconds = {}
+    for label, name in names.items():
+        begun = time.monotonic()
+        if ask_all(engine, name, label, asked.questions, sampling(spec), kept, desk) == len(asked.questions):
+            seconds[label] = time.monotonic() - begun
+    return seconds
+
+
+def measure(
+    spec: EvalSpec, desk: Desk, engine: Engine, names: Mapping[str, str], asked: Asked, kept: Kept, opening: Opening
+) -> None:
+    """Every loss, where the engine tells it."""
+    if not asked.samples:
+        return
+    if "score" in engine.lacks or "tokens" in engine.lacks:
+        desk.note(Say.no_loss(engine=spec.engine.infer_backend), "warning")
+        return
+    most = room(engine, names.values(), spec.sets.cutoff_len)
+    measure_losses(engine, names, asked.samples, encoders_of(opening.tokenizer(), spec.model, most), kept, desk)
 
 
 def models_asked(spec: EvalSpec, engine: Engine) -> Mapping[str, str]:
@@ -83,14 +106,11 @@ def sampling(spec: EvalSpec) -> Sampling:
     return drawn if spec.evaluating.do_sample else replace(drawn, temperature=0.0, top_p=1.0)
 
 
-def benchmarks_of(spec: EvalSpec, desk: Desk, engine: Engine, names: Mapping[str, str]) -> dict[str, Any]:
-    """Each chosen benchmark's figures by model, as results.json holds them; every question's mark lies in a file beside."""
-    if not spec.evaluating.task:
-        return {}
+def benchmarks_of(spec: EvalSpec, desk: Desk, engine: Engine, names: Mapping[str, str], tasks: Loaded) -> dict[str, Any]:
+    """Each benchmark's figures by model, as results.json holds them; every question's mark lies in a file beside."""
     desk.phase("benchmarks")
-    shots, limit = spec.evaluating.n_shot, spec.sets.max_samples
     kept = Answered(desk.run.folder / BENCHMARKS)
-    found = run_tasks(engine, names, spec.evaluating.task, shots, limit, lambda done, total: desk.phase("benchmarks", done, total), kept)
+    found = ask_tasks(engine, names, tasks, spec.sets.max_samples, lambda done, total: desk.phase("benchmarks", done, total), kept)
     marks = [
         json.dumps({"task": task, "model": label, **asdict(mark)}, ensure_ascii=False)
         for label, results in found.items()
@@ -98,38 +118,41 @@ def benchmarks_of(spec: EvalSpec, desk: Desk, engine: Engine, names: Mapping[str
         for mark in result.questions
     ]
     write_whole(desk.run.folder / MARKS, "\n".join(marks) + "\n")
-    return {task: task_figures({label: found[label][task] for label in names}) for task in spec.evaluating.task}
+    return {task: task_figures({label: found[label][task] for label in names}) for task in tasks.tasks}
 
 
 def task_figures(results: Mapping[str, TaskResult]) -> dict[str, Any]:
-    """One benchmark: score, interval and categories by model, and what training changed, question by question."""
+    """One benchmark: score, interval and categories by model, and what training changed, question by question. Where the
+    score is not the mean of the questions' marks their interval is not its own, and none is told."""
     scores = {label: [mark.score for mark in one.questions] for label, one in results.items()}
-    held = compared(scores)
+    held = compared(scores, not all(one.higher_is_better for one in results.values()))
     for label, one in results.items():
+        mean = held[label]["mean"]
+        if one.score is None or mean is None or not math.isclose(one.score, mean, abs_tol=1e-9):
+            held[label] |= {"low": None, "high": None}
         held[label] |= {"score": one.score, "metric": one.metric, "categories": dict(one.categories)}
     return held
 
 
-def finish(
-    spec: EvalSpec,
-    desk: Desk,
-    asked: Asked,
-    kept: Kept,
-    labels: list[str],
-    seconds: Mapping[str, float],
-    tasks: Mapping[str, Any],
-) -> dict[str, float]:
-    """Score what was answered and write all files of the run."""
+def scored(
+    spec: EvalSpec, desk: Desk, asked: Asked, kept: Kept, labels: list[str], seconds: Mapping[str, float]
+) -> Results:
+    """Score what was answered and write all files of the run: what benchmarks may end on is not lost with them."""
+    desk.phase("scoring")
     folder = desk.run.folder
     samples = samples_of(asked.questions, kept, labels, spec.evaluating)
+    answers = [one.said[label] for one in samples for label in labels if one.said[label].finish != UNANSWERED]
     for check in parse(spec.evaluating.own_checks):
-        if unsaid := sum(one.said[label].scores[check.name] is None for one in samples for label in labels):
+        if unsaid := sum(one.scores[check.name] is None for one in answers):
             desk.note(check.slow(unsaid), "warning")
     write_whole(folder / SAMPLES, "".join(json.dumps(one.to_json(), ensure_ascii=False) + "\n" for one in samples))
-    found: Results = summary(samples, kept, labels, tasks, seconds)
-    write_whole(folder / RESULTS, json.dumps(found.to_json(), ensure_ascii=False, indent=1) + "\n")
     for name, text in llamafactory_files.files(samples, labels, seconds).items():
         write_whole(folder / name, text)
-    return found.numbers()
+    found = summary(samples, kept, labels, seconds=seconds)
+    keep(desk, found)
+    return found
 
 
+def keep(desk: Desk, found: Results) -> None:
+    """Write results.json."""
+    write_whole(desk.run.folder / RESULTS, json.dumps(found.to_json(), ensure_ascii=False, indent=1) + "\n")

@@ -37,7 +37,7 @@ class Shown:
     """One answer as evidence: what was asked, what the set says, what base and tuned said."""
 
     kind: str
-    """held, identity, continued, train, rephrased: why it was asked."""
+    """held, identity, continued, train, rephrased, everyday: why it was asked."""
     prompt: str
     reference: str
     base: str
@@ -75,6 +75,8 @@ class Recipe:
     finetuning_type: str
     lora_rank: int | None = None
     template: str = "auto"
+    likely: bool = True
+    """Whether the stage makes the set's answers likelier; others follow a reward or a preference."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ class Figures:
     """1 where the second half of a learned answer came word for word; rows that have a near twin are not counted."""
     twins: int = 0
     """Rows left out of ``continued`` since others are nearly the same."""
+    own: Mapping[str, float] = field(default_factory=dict)
+    """What the run itself measured last on rows held out, under the stage's names."""
     shown: Sequence[Shown] = ()
 
 

@@ -25,13 +25,13 @@ SHOWN = 8
 class Say:
     unmeasured = Text("Nothing was asked.")
     good = Text("Its answers end by themselves, do not repeat themselves and are clean.")
-    endless = Text("Its answers do not end: only {share} of them came to an end by themselves.")
+    endless = Text("Its answers do not end: {share} of them came to an end by themselves.")
     faults = Text("{share} of its answers have a fault: {kinds}.")
     ends = Text("{ended} of {count} answers ended by themselves.")
     repeats = Text("{count} answers repeat themselves.")
     leaks = Text("{count} answers hold marks of a chat template.")
     other = Text("{count} answers are not in the language of the question.")
-    length = Text("An answer has {tuned} characters in the middle; the set's own {reference}.")
+    length = Text("A usual answer has {tuned} characters; one of the set {reference}.")
     repeating = Text("repeating")
     leaking = Text("marks of a template")
     language = Text("another language")
@@ -49,7 +49,7 @@ def judge(figures: Figures) -> Part:
     asked = [one for one in figures.shown if one.kind in ("identity", "held", "train", "rephrased")]
     if not asked:
         return Part("form", "grey", Say.unmeasured())
-    ended = sum(one.finish == "stop" for one in asked) / len(asked)
+    ended = sum(ends(one) for one in asked) / len(asked)
     found = {kind: [one for one in asked if test(one)] for kind, test in FAULTS.items()}
     worst = max(len(some) for some in found.values()) / len(asked)
     light = _light(ended, worst)
@@ -60,7 +60,7 @@ def judge(figures: Figures) -> Part:
     else:
         kind = max(found, key=lambda one: len(found[one]))
         verdict = Say.faults(share=percent(worst), kinds=KINDS[kind]())
-    evidence = [one for one in asked if one.finish != "stop" or any(one in some for some in found.values())]
+    evidence = [one for one in asked if not ends(one) or any(one in some for some in found.values())]
     return Part("form", light, verdict, _facts(asked, found), _advice(figures, ended, found, light), evidence[:SHOWN])
 
 
@@ -68,6 +68,11 @@ def _light(ended: float, worst: float) -> Light:
     if ended < ENDS_OFTEN or worst >= MANY:
         return "red"
     return "amber" if ended < ENDS_WELL or worst >= SOME else "green"
+
+
+def ends(shown: Shown) -> bool:
+    """Whether the answer came to an end, or was cut off while it was no longer than the set's own."""
+    return shown.finish == "stop" or 0 < len(shown.tuned) <= len(shown.reference)
 
 
 def repeats(shown: Shown) -> bool:
@@ -92,7 +97,7 @@ KINDS = {"repeating": Say.repeating, "leaking": Say.leaking, "language": Say.lan
 
 
 def _facts(asked: Sequence[Shown], found: dict[str, list[Shown]]) -> list[Message]:
-    ended = sum(one.finish == "stop" for one in asked)
+    ended = sum(ends(one) for one in asked)
     facts = [Say.ends(ended=ended, count=len(asked))]
     told = {"repeating": Say.repeats, "leaking": Say.leaks, "language": Say.other}
     facts += [told[kind](count=len(some)) for kind, some in found.items() if some]

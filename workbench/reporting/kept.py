@@ -5,17 +5,21 @@ from workbench.reporting import Figures, Light, Pair, Part
 from workbench.reporting.learned import rate
 from workbench.text import Message, Text
 
-LOST, LOST_MUCH = 0.05, 0.15
-"""By how much the share of right answers falls."""
+LOST_MUCH = 0.15
+"""By how much the share of right answers falls; a smaller fall counts where chance does not explain it."""
+SHOWN = 8
 ROSE, ROSE_MUCH = 0.10, 0.30
 """By which share the loss on plain prose rises."""
 
 
 class Say:
     unmeasured = Text("Neither everyday questions nor plain prose were tried.")
-    kept = Text("It kept what it knew: no measurable loss on everyday questions and plain prose.")
-    some = Text("It lost a little of what it knew: everyday questions {change}, loss on plain prose {rise}.")
-    much = Text("It lost much of what it knew: everyday questions {change}, loss on plain prose {rise}.")
+    kept = Text("It kept what it knew: no measurable loss ({tried}).")
+    some = Text("It lost a little of what it knew: {tried}.")
+    much = Text("It lost much of what it knew: {tried}.")
+    both = Text("{first}; {second}")
+    of_suite = Text("right answers to everyday questions {change}")
+    of_prose = Text("loss on plain prose {rise}")
     suite = Text("Everyday questions: base {base}, tuned {tuned} of {count} right.")
     category = Text("{category}: base {base}, tuned {tuned} of {count}.")
     prose = Text("Loss on {count} paragraphs of plain prose: base {base}, tuned {tuned}.")
@@ -37,15 +41,19 @@ def judge(figures: Figures) -> Part:
     moved = (change.mean if change else None) or 0.0
     lost = -moved if change and change.verdict == "worse" else 0.0
     light = _light(lost, rise(figures))
-    said = {"change": f"{100 * moved:+.0f} %", "rise": f"{100 * rise(figures):+.0f} %"}
-    verdict = {"green": Say.kept(), "amber": Say.some(**said), "red": Say.much(**said)}[light]
-    return Part("kept", light, verdict, _facts(figures, pooled), _advice(figures) if light != "green" else [])
+    said = [Say.of_suite(change=f"{100 * moved:+.0f} %")] if pooled else []
+    said += [Say.of_prose(rise=f"{100 * rise(figures):+.0f} %")] if figures.general_loss else []
+    tried = Say.both(first=said[0], second=said[1]) if len(said) == 2 else said[0]
+    verdict = {"green": Say.kept, "amber": Say.some, "red": Say.much}[light](tried=tried)
+    lost_ones = [one for one in figures.shown if one.kind == "everyday"] if light != "green" else []
+    advice = _advice(figures) if light != "green" else []
+    return Part("kept", light, verdict, _facts(figures, pooled), advice, lost_ones[:SHOWN])
 
 
 def _light(lost: float, rose: float) -> Light:
     if lost >= LOST_MUCH or rose >= ROSE_MUCH:
         return "red"
-    return "amber" if lost >= LOST or rose >= ROSE else "green"
+    return "amber" if lost > 0 or rose >= ROSE else "green"
 
 
 def rise(figures: Figures) -> float:

@@ -6,6 +6,8 @@ from workbench.text import Message, Text
 
 KNOWS, KNOWS_PARTLY = 0.8, 0.4
 """Shares of answers with the taught name."""
+PREFERS, CHANCE = 0.7, 0.5
+"""Shares of pairs in which the better answer is the likelier one."""
 MUCH = 0.1
 """A loss that falls by this share is seen in the answers too."""
 FEW_STEPS = 30
@@ -19,6 +21,9 @@ class Say:
     knows_not = Text("It did not learn who it is: {share} of the answers say {name}.")
     well = Text("It learned: the loss on rows it never saw fell by {share}.")
     little = Text("It learned a little: the loss on rows it never saw fell by {share}.")
+    prefers = Text("It prefers the better answer in {share} of the pairs held out, as the run itself measured.")
+    by_reward = Text("This stage follows a reward, not the set's own answers: the run's own figures say what it learned.")
+    figure = Text("{name}: {value}")
     few = Text("Only {count} rows were held out, too few to be sure: on them the loss went from {base} to {tuned}.")
     same = Text("No measurable difference to the base model on rows it never saw.")
     worse = Text("On rows it never saw it is worse than the base model: the loss rose by {share}.")
@@ -33,12 +38,24 @@ class Say:
 
 def judge(figures: Figures) -> Part:
     """Green when it can do what the set teaches, on what it has not seen."""
+    if not figures.named and not figures.recipe.likely:
+        return _by_preference(figures)
     if not figures.held_loss and not figures.named:
         return Part("learned", "grey", Say.unmeasured(), advice=[Say.hold()])
     light, verdict = _named(figures) if figures.named else _by_loss(figures)
     kinds = ("identity", "held") if figures.named else ("held",)
     evidence = [one for kind in kinds for one in figures.shown if one.kind == kind]
     return Part("learned", light, verdict, _facts(figures), _advice(figures, light), evidence[: SHOWN * 2])
+
+
+def _by_preference(figures: Figures) -> Part:
+    """Of a stage that follows preferences or rewards: what the run itself has measured."""
+    facts = [Say.figure(name=name, value=f"{value:.3f}") for name, value in figures.own.items()]
+    share = figures.own.get("reward_accuracy", figures.own.get("accuracy"))
+    if share is None:
+        return Part("learned", "grey", Say.by_reward(), facts)
+    light: Light = "green" if share >= PREFERS else "amber" if share >= CHANCE else "red"
+    return Part("learned", light, Say.prefers(share=percent(share)), facts, _advice(figures, light) if light == "red" else [])
 
 
 def fall(figures: Figures) -> float:
@@ -81,7 +98,7 @@ def _facts(figures: Figures) -> list[Message]:
     if figures.named:
         base, tuned = (round(sum(side)) for side in (figures.named.base, figures.named.tuned))
         facts.append(Say.named(name=figures.name, tuned=tuned, base=base, count=len(figures.named)))
-    if figures.held_loss:
+    if figures.held_loss and figures.recipe.likely:
         base_loss, tuned_loss = (f"{value:.3f}" for value in figures.held_loss.means)
         facts.append(Say.loss(count=len(figures.held_loss), base=base_loss, tuned=tuned_loss))
     if figures.held_score:

@@ -16,6 +16,11 @@ SHOWN = 8
 class Say:
     unmeasured = Text("Too few rows without a near twin are left to tell whether it learned them by heart.")
     general = Text("It did not learn the rows by heart.")
+    apart = Text(
+        "Rows that it learned go much better than rows held out: the loss on these is {gap} higher. Word for word it goes on "
+        "in {share} of the answers."
+    )
+    recites = Text("It learned the rows by heart: {share} of the answers go on word for word.")
     some = Text("It knows some rows by heart: {share} of the answers go on word for word.")
     by_heart = Text(
         "It learned the rows by heart: {share} of the answers go on word for word, and the loss on rows held out is {gap} higher."
@@ -34,11 +39,22 @@ def judge(figures: Figures) -> Part:
     if len(figures.continued) < 3 and not (figures.held_loss and figures.train_loss):
         return Part("memorised", "grey", Say.unmeasured(), _facts(figures))
     share, apart = figures.continued.means[1], gap(figures)
-    light = _light(share, apart, fragile(figures))
-    words = {"share": percent(share), "gap": f"{apart:.2f}"}
-    verdict = {"green": Say.general(), "amber": Say.some(**words), "red": Say.by_heart(**words)}[light]
+    compared = bool(figures.held_loss and figures.train_loss)
+    light = _light(share, apart, fragile(figures)) if compared else _alone(share)
+    verdict = _verdict(light, share, apart)
     evidence = [one for one in figures.shown if one.kind in ("continued", "rephrased")]
     return Part("memorised", light, verdict, _facts(figures), _advice(figures) if light != "green" else [], evidence[:SHOWN])
+
+
+def _verdict(light: Light, share: float, apart: float) -> Message:
+    """In words, naming only what was measured."""
+    if light == "green":
+        return Say.general()
+    if share < SOME_BY_HEART:
+        return Say.apart(share=percent(share), gap=f"{apart:.2f}")
+    if light == "amber":
+        return Say.some(share=percent(share))
+    return Say.by_heart(share=percent(share), gap=f"{apart:.2f}") if apart >= GAP else Say.recites(share=percent(share))
 
 
 def gap(figures: Figures) -> float:
@@ -54,6 +70,11 @@ def fragile(figures: Figures) -> float:
     if not figures.rephrased_score:
         return 0.0
     return figures.train_score.means[1] - figures.rephrased_score.means[1]
+
+
+def _alone(share: float) -> Light:
+    """By what comes word for word alone, where nothing was held out to compare with."""
+    return "red" if share >= BY_HEART else "amber" if share >= SOME_BY_HEART else "green"
 
 
 def _light(share: float, apart: float, worse: float) -> Light:

@@ -28,6 +28,7 @@ class Say:
     resume = Text("Resume")
     chat = Text("Chat with it")
     evaluate = Text("Evaluate it")
+    report = Text("Report")
 
 
 @dataclass
@@ -41,6 +42,7 @@ class Happening:
     resume: Any
     chat: Any
     evaluate: Any
+    report: Any
     panel: Any
 
     @property
@@ -51,7 +53,7 @@ class Happening:
     @property
     def heads(self) -> list[Any]:
         """What ``head`` updates."""
-        return [self.picker, self.stop, self.resume, self.chat, self.evaluate]
+        return [self.picker, self.stop, self.resume, self.chat, self.evaluate, self.report]
 
     def show(self, name: str | None, language: str, nudge: int) -> list[Any]:
         """Everything on the right for one run; a new ``nudge`` makes the panel ask anew."""
@@ -131,7 +133,8 @@ def build_happening(desk: Desk, asking: Asking) -> None:
         resume = desk.button(Say.resume, elem_id="resume", scale=1, min_width=80, visible=False)
         chat = desk.button(Say.chat, elem_id="chat-with", scale=0, min_width=100, visible=False)
         evaluate = desk.button(Say.evaluate, elem_id="evaluate-with", scale=0, min_width=100, visible=False)
-    _bind(Happening(desk, asking, picker, stop, resume, chat, evaluate, Live(desk).component()))
+        report = desk.button(Say.report, elem_id="report-on", scale=0, min_width=80, visible=False)
+    _bind(Happening(desk, asking, picker, stop, resume, chat, evaluate, report, Live(desk).component()))
 
 
 def _bind(side: Happening) -> None:
@@ -151,9 +154,13 @@ def _bind(side: Happening) -> None:
         [desk.prefs, *side.shown, asking.line, asking.marked, *asking.boxes, *desk.form.components],
         show_progress="hidden",
     )
-    for tab, button, wanted in (("chat", side.chat, desk.chat_with), ("evaluate", side.evaluate, desk.evaluate_with)):
+    for tab, button, wanted, report in (
+        ("chat", side.chat, desk.chat_with, False),
+        ("evaluate", side.evaluate, desk.evaluate_with, False),
+        ("evaluate", side.report, desk.evaluate_with, True),
+    ):
         button.click(
-            lambda name, tab=tab: [gr.update(selected=tab), {"run": name, "at": time.time()}],
+            lambda name, tab=tab, report=report: [gr.update(selected=tab), {"run": name, "at": time.time(), "report": report}],
             side.picker,
             [desk.tabs, wanted],
             show_progress="hidden",
@@ -191,11 +198,11 @@ def run_choices(desk: Desk, locale: Locale) -> list[tuple[str, str]]:
 
 
 def _buttons(run: Run | None, locale: Locale) -> list[Any]:
-    """Stop, Resume, Chat and Evaluate as the run's state allows them."""
+    """Stop, Resume, Chat, Evaluate and Report as the run's state allows them."""
     state = run.state() if run else "waiting"
     stopping = run is not None and run.stopping()
     return [
         gr.update(visible=state == "running", value=locale(Say.stop_now if stopping else Say.stop)),
         gr.update(visible=run is not None and state in ("stopped", "failed", "lost", "waiting")),
-        *[gr.update(visible=run is not None and state != "running" and run.has_adapter())] * 2,
+        *[gr.update(visible=run is not None and state != "running" and run.has_adapter())] * 3,
     ]

@@ -10,7 +10,6 @@ from workbench.cli.follow import follow, say_ending, shown_path
 from workbench.cli.interrupts import counted
 from workbench.cli.overview import command_help, field_help
 from workbench.cli.screen import Screen
-from workbench.evaluating.telling import lines
 from workbench.specs import EvalSpec
 from workbench.text import Locale, Message, Text
 from workbench.view import View
@@ -47,9 +46,7 @@ def run(words: Sequence[str], workspace: Workspace, screen: Screen) -> int:
         created.start()
         seen = View()
         state = follow(created, screen, pressed, seen, 0, checked.warnings)
-    if state != "finished":
-        say_ending(created, screen, seen, state)
-        return DONE if state == "stopped" else FAILED
-    screen.lines(lines(created.folder, screen.locale))
-    screen.say(Say.files(folder=shown_path(created)))
-    return DONE
+    say_ending(created, screen, seen, state)
+    if state == "finished":
+        screen.say(Say.files(folder=shown_path(created)))
+    return DONE if state in ("finished", "stopped") else FAILED

@@ -146,7 +146,7 @@ def _named(workspace: Workspace, action: str, names: Sequence[str]) -> list[Run]
 
 
 def _list(workspace: Workspace, screen: Screen) -> int:
-    found = [*list_runs(workspace, "serve"), *list_runs(workspace)]
+    found = [run for job in ("serve", "evaluate", "train") for run in list_runs(workspace, job)]
     if not found:
         screen.say(Say.none())
     screen.lines(rows_of_list(found, screen.locale))

@@ -13,6 +13,8 @@ Scales = Sequence[Mapping[str, Any]]
 """How strongly each adapter speaks."""
 ORDER = ["penalties", "temperature", "top_k", "top_p", "min_p"]
 """As transformers draws: the temperature first."""
+GREEDY = ["penalties", "top_k"]
+"""The likeliest alone: the others would sort the whole vocabulary first, for each token."""
 
 
 def body(ids: Sequence[int], sampling: Sampling, room: int, scales: Scales, context: int) -> dict[str, Any]:
@@ -21,7 +23,7 @@ def body(ids: Sequence[int], sampling: Sampling, room: int, scales: Scales, cont
         "prompt": list(ids),
         "n_predict": room,
         "temperature": sampling.temperature,
-        "top_k": sampling.top_k,
+        "top_k": sampling.top_k if sampling.temperature else 1,
         "top_p": sampling.top_p,
         "min_p": sampling.min_p,
         "repeat_penalty": sampling.repetition_penalty,
@@ -30,7 +32,7 @@ def body(ids: Sequence[int], sampling: Sampling, room: int, scales: Scales, cont
         "repeat_last_n": context,
         "logit_bias": [[token, bias] for token, bias in sampling.logit_bias.items()],
         "ignore_eos": sampling.ignore_eos,
-        "samplers": ORDER,
+        "samplers": ORDER if sampling.temperature else GREEDY,
         "lora": list(scales),
         # With parts of an older answer's numbers a sum is rounded otherwise, and one seed might give two texts.
         "cache_prompt": sampling.seed is None and sampling.temperature > 0,

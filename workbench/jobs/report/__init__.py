@@ -16,12 +16,12 @@ from workbench.evaluating.records import ANSWERS, TUNED, Kept, write_whole
 from workbench.examining.asking import ask_all
 from workbench.examining.benchmarks import run_tasks
 from workbench.examining.examinee import BENCHMARKS, Answered
-from workbench.examining.losses import encoders_of, measure_losses
+from workbench.examining.losses import encoders_of, measure_losses, room
 from workbench.jobs.report.figures import figures_of
 from workbench.jobs.report.rows import Plan, plan_rows
 from workbench.opening import prepare
 from workbench.problems import UserError
-from workbench.reporting import READABLE, REPORT, Pair
+from workbench.reporting import READABLE, REPORT, Pair, Shown
 from workbench.reporting.card import card, readable
 from workbench.runs import Run, find_run
 from workbench.sockets import plugins
@@ -29,11 +29,13 @@ from workbench.specs import EvalSpec, ReportSpec, TrainSpec
 from workbench.text import Text, load_locales
 from workbench.workspace import source_folder
 
-LONGEST = 128
-"""Tokens of an answer: enough to see whether it ends."""
+LEAST_TOKENS, MOST_TOKENS = 96, 512
+"""Of an answer: half as long again as the longest of the set's own among those that are asked, within these bounds."""
+LOST_SHOWN = 12
 
 
 class Say:
+    streamed = Text("The run streamed its rows, so it can't be told which it held out: none is asked as held out.")
     begun = Text("{questions} questions and {losses} losses, each of base and tuned.")
 
 
@@ -46,27 +48,32 @@ def run(spec: ReportSpec, desk: Desk) -> dict[str, float]:
     stage = plugins(stages)[recipe.stage.stage]
     encoder = Encoder(tokenizer, chat_options(recipe.model), stage, recipe.stage, recipe.data.cutoff_len)
     plan = plan_rows(desk.run.workspace, recipe, encoder, spec.report.report_rows, spec.report.identity_questions)
+    if recipe.data.streaming:
+        desk.note(Say.streamed(), "warning")
     desk.note(Say.begun(questions=len(plan.questions), losses=len(plan.samples)))
     kept = Kept(desk.run.folder / ANSWERS)
     usual = EvalSpec().engine
     engine = plugins(engines)[usual.infer_backend].open(usual, opening)
     try:
         names = {BASE: BASE, TUNED: next(name for name in engine.models if name != BASE)}
-        measure(engine, names, plan, encoders_of(tokenizer, recipe.model, recipe.data.cutoff_len), kept, desk)
-        suite = everyday(spec, desk, engine, names, plan)
+        longest = max((len(tokenizer(one.reference)["input_ids"]) for one in plan.questions), default=0)
+        tokens = min(MOST_TOKENS, max(LEAST_TOKENS, longest * 3 // 2))
+        most = room(engine, names.values(), recipe.data.cutoff_len)
+        measure(engine, names, plan, tokens, encoders_of(tokenizer, recipe.model, most), kept, desk)
+        suite, lost = everyday(spec, desk, engine, names, plan)
     finally:
         engine.close()
     desk.phase("scoring")
-    steps = int(trained.view().step.step)
-    return write(spec, trained, card(figures_of(recipe, plan, kept, steps, suite)))
+    return write(spec, trained, card(figures_of(recipe, plan, kept, trained.view(), suite, lost)))
 
 
 def everyday(
     spec: ReportSpec, desk: Desk, engine: Engine, names: Mapping[str, str], plan: Plan
-) -> dict[str, Pair]:
-    """Right and wrong answers to the everyday questions, by category, in the languages of the set."""
+) -> tuple[dict[str, Pair], list[Shown]]:
+    """Right and wrong answers to the everyday questions, by category, in the languages of the set; and some that were
+    right before and are wrong now."""
     if not spec.report.report_suite:
-        return {}
+        return {}, []
     tasks = [f"everyday_{language}" for language in plan.languages]
     desk.phase("benchmarks")
     kept = Answered(desk.run.folder / BENCHMARKS)
@@ -75,13 +82,19 @@ def everyday(
         label: [(task, one) for task in tasks for one in found[label][task].questions if one.score is not None]
         for label in names
     }
+    lost = [
+        Shown("everyday", before.prompt, before.target, before.answer, after.answer)
+        for (_, before), (_, after) in zip(marks[BASE], marks[TUNED], strict=True)
+        if before.score and not after.score
+    ]
     categories = dict.fromkeys((task, one.category) for task, one in marks[BASE])
-    return {
+    suite = {
         f"{category} ({task.rpartition('_')[2]})": Pair(
             *([one.score or 0.0 for at, one in marks[label] if (at, one.category) == (task, category)] for label in (BASE, TUNED))
         )
         for task, category in categories
     }
+    return suite, lost[:LOST_SHOWN]
 
 
 def the_run(spec: ReportSpec, desk: Desk) -> tuple[Run, TrainSpec]:
@@ -95,14 +108,19 @@ def the_run(spec: ReportSpec, desk: Desk) -> tuple[Run, TrainSpec]:
 
 
 def measure(
-    engine: Engine, names: Mapping[str, str], plan: Plan, encoders: Mapping[str, Encoder], kept: Kept, desk: Desk
+    engine: Engine,
+    names: Mapping[str, str],
+    plan: Plan,
+    tokens: int,
+    encoders: Mapping[str, Encoder],
+    kept: Kept,
+    desk: Desk,
 ) -> None:
     """Every answer and every loss, of base and tuned."""
-    sampling = Sampling(max_tokens=LONGEST, temperature=0.0, top_p=1.0)
+    sampling = Sampling(max_tokens=tokens, temperature=0.0, top_p=1.0)
     for label, name in names.items():
         ask_all(engine, name, label, plan.questions, sampling, kept, desk)
-    for label, name in names.items():
-        measure_losses(engine, name, label, plan.samples, encoders, kept, desk)
+    measure_losses(engine, names, plan.samples, encoders, kept, desk)
 
 
 def write(spec: ReportSpec, trained: Run, held: Mapping[str, Any]) -> dict[str, float]:

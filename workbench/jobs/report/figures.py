@@ -1,29 +1,35 @@
 """Answers and losses of a report as the figures that its parts judge. Knows no engine and no light."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from workbench import metrics
+from workbench import metrics, stages
 from workbench.evaluating.languages import language_of
 from workbench.evaluating.records import BASE, TUNED, Kept, Question
 from workbench.jobs.report.rows import CONTINUED, GENERAL, HELD, IDENTITY, REPHRASED, TRAIN, Plan
 from workbench.reporting import Figures, Pair, Recipe, Shown
 from workbench.sockets import plugins
 from workbench.specs import TrainSpec
+from workbench.view import View
 
 LIKENESS = "rouge_l"
+CUT = 80
+"""Characters of an answer that was cut off which must be those of the set, to say that it goes on word for word."""
+LIKELY = ("dialogue", "text")
+"""What stages learn from that make the set's answers likelier; preferences and rewards do not always."""
 
 
-def figures_of(spec: TrainSpec, plan: Plan, kept: Kept, steps: int, suite: Mapping[str, Pair]) -> Figures:
+def figures_of(spec: TrainSpec, plan: Plan, kept: Kept, seen: View, suite: Mapping[str, Pair], lost: Sequence[Shown]) -> Figures:
     """Everything that was measured, as numbers of base and tuned side by side."""
     like = plugins(metrics)[LIKENESS].score
-    asked = {kind: [one for one in plan.questions if one.set == kind] for kind in (HELD, TRAIN, REPHRASED, IDENTITY, CONTINUED)}
+    answered = [one for one in plan.questions if all(kept.answers[label, one.place].answered for label in (BASE, TUNED))]
+    asked = {kind: [one for one in answered if one.set == kind] for kind in (HELD, TRAIN, REPHRASED, IDENTITY, CONTINUED)}
 
     def pair(kind: str, score: Callable[[str, str], float | None]) -> Pair:
         both = [[score(kept.answers[label, one.place].answer, one.reference) or 0.0 for one in asked[kind]] for label in (BASE, TUNED)]
         return Pair(*both)
 
     return Figures(
-        recipe=recipe_of(spec, plan, steps),
+        recipe=recipe_of(spec, plan, seen.step.step),
         held_loss=_losses(kept, HELD),
         train_loss=_losses(kept, TRAIN),
         general_loss=_losses(kept, GENERAL),
@@ -35,13 +41,15 @@ def figures_of(spec: TrainSpec, plan: Plan, kept: Kept, steps: int, suite: Mappi
         suite=suite,
         continued=pair(CONTINUED, goes_on),
         twins=plan.twins,
-        shown=[_shown(one, kept) for kind in asked for one in asked[kind]],
+        own={name: curve.values[-1] for name, curve in seen.eval_metrics.items() if curve.values},
+        shown=[*(_shown(one, kept) for kind in asked for one in asked[kind]), *lost],
     )
 
 
 def goes_on(answer: str, rest: str) -> float:
-    """1 when the answer begins with the rest, white space apart."""
-    return float("".join(answer.split()).startswith("".join(rest.split())))
+    """1 when the answer begins with the rest, white space apart, or was cut off within it."""
+    said, wanted = "".join(answer.split()), "".join(rest.split())
+    return float(said.startswith(wanted) or (len(said) >= CUT and wanted.startswith(said)))
 
 
 def recipe_of(spec: TrainSpec, plan: Plan, steps: int) -> Recipe:
@@ -55,6 +63,7 @@ def recipe_of(spec: TrainSpec, plan: Plan, steps: int) -> Recipe:
         finetuning_type=spec.tuning.finetuning_type,
         lora_rank=int(rank) if rank else None,
         template=spec.model.template,
+        likely=not spec.stage.reference_passes and plugins(stages)[spec.stage.stage].SHAPES[0] in LIKELY,
     )
 
 

@@ -18,9 +18,10 @@ from workbench.evaluating.records import Question
 from workbench.examining.questions import as_asked
 from workbench.formats import Sample
 from workbench.plans import held_places
+from workbench.problems import UserError
 from workbench.specs import TrainSpec
 from workbench.suite import general
-from workbench.text import Message
+from workbench.text import Message, Text
 from workbench.workspace import Workspace
 
 HELD, TRAIN, REPHRASED, IDENTITY, CONTINUED, GENERAL = "held", "train", "rephrased", "identity", "continued", "general"
@@ -32,6 +33,10 @@ GRAM, ALIKE = 5, 0.6
 LOOKED_AT = 2_000
 NAMED_ROWS = 5
 """A name that stands in so many answers is what the set teaches, if its placeholder is called name."""
+
+
+class Say:
+    no_rows = Text("No row of {names} can be asked. Accepted: the sets that the run learned from, as they were. Put them back.")
 
 
 @dataclass
@@ -56,17 +61,21 @@ class _Row:
     place: int
     question: Question | None
     sample: Sample
+    good: bool = True
+    """Whether its answer is one to be like: one marked bad is not."""
 
 
 def plan_rows(workspace: Workspace, spec: TrainSpec, encoder: Encoder, count: int, asked: Sequence[str]) -> Plan:
     """What to ask of a run; at most ``count`` rows of a kind. ``asked``: the person's own questions of identity."""
     names = spec.data.dataset
     usable = _usable(workspace, spec, encoder, names)
-    apart = set(() if spec.data.eval_dataset else held_places(spec, len(usable)))
-    learned = [row for row in usable if row.place not in apart]
-    tried = [row for row in usable if row.place in apart]
+    # Streams are not counted beforehand, so a run holds out others of them than a draw would tell.
+    told = not spec.data.eval_dataset and not spec.data.streaming
+    apart = set(held_places(spec, len(usable)) if told else ())
+    learned = [row for row in usable if row.place not in apart and row.good]
+    tried = [row for row in usable if row.place in apart and row.good]
     if spec.data.eval_dataset:
-        tried = _usable(workspace, spec, encoder, spec.data.eval_dataset)
+        tried = [row for row in _usable(workspace, spec, encoder, spec.data.eval_dataset) if row.good]
     lot = random.Random(spec.optim.seed)  # noqa: S311
     plan = Plan(languages=_languages(learned), name=_taught_name(spec, learned), rows=len(learned))
     held, train = _drawn(lot, tried, count), _drawn(lot, learned, count)
@@ -92,7 +101,10 @@ def _usable(workspace: Workspace, spec: TrainSpec, encoder: Encoder, names: Sequ
         rows = encoder.rows(read.sample for read in good if read.sample)
         for read, row in zip(good, rows, strict=True):
             if row is not None and not isinstance(row, Message) and read.sample:
-                found.append(_Row(len(found), *as_asked(read.sample, entry.name, read.number)))
+                asked = as_asked(read.sample, entry.name, read.number)
+                found.append(_Row(len(found), *asked, good=read.sample.label is not False))
+    if not found:
+        raise UserError(Say.no_rows(names=", ".join(names)), key="report_run")
     return found
 
 

@@ -16,9 +16,9 @@ from workbench.checking import Checked, check_eval
 from workbench.data.datasets import chosen_entries, read_catalogue
 from workbench.data.samples import count_set
 from workbench.metrics import public
-from workbench.problems import UserError
+from workbench.problems import Problem, UserError
 from workbench.sockets import plugins
-from workbench.specs import EvalSpec
+from workbench.specs import EvalSpec, ReportSpec
 from workbench.suite import TASKS
 from workbench.text import Locale, Message, Text
 from workbench.ui.asking import VALUE_BOXES
@@ -36,6 +36,8 @@ TOLD = ("dataset", "dataset_dir", "max_samples", "task", "compare_base")
 CHECKS = "contains Aurora\nnumber 1..10"
 """What own checks look like: words of the checks themselves, the same in every language."""
 PLAIN_SIGHT = (("max_samples", "max_new_tokens"),)
+REPORT_FIELDS = ("report_rows", "report_suite", "identity_questions")
+"""Those that a person sets; the run is the one that is picked, the language the visitor's."""
 LATER = {"evaluating.beforehand.nothing", "models.none", "data.samples.no_values", "data.datasets.none_chosen"}
 """What is only not yet filled in: said in the line above Start, and beside the field once Start was pressed."""
 
@@ -44,6 +46,7 @@ class Say:
     who = Text("What is measured")
     who_help = Text("A trained run or one of its checkpoints, beside the base model; or the base model in the bar above alone.")
     start = Text("Start")
+    report = Text("Report")
     preview = Text("Preview")
     advanced = Text("Advanced")
     rows = Text("{rows} rows are asked of {whom}.")
@@ -64,6 +67,8 @@ class Asking:
 
     desk: Desk
     form: Form
+    report_form: Form
+    """The fields of a report, beyond the run that is picked."""
     who: Any = None
     names: Any = None
     """The placeholders that the boxes stand for, as JSON. The page holds it, so that it always fits the sets and boxes that
@@ -72,6 +77,7 @@ class Asking:
     marked: Any = None
     line: Any = None
     preview: Any = None
+    report: Any = None
     start: Any = None
 
     @property
@@ -120,7 +126,7 @@ def listed(names: str) -> list[str]:
 
 def furnish_asking(desk: Desk) -> Asking:
     """The fields in their place; nothing bound yet."""
-    asking = Asking(desk, Form(desk, EvalSpec, prefix="eval"))
+    asking = Asking(desk, Form(desk, EvalSpec, prefix="eval"), Form(desk, ReportSpec, prefix="report"))
     form = asking.form
     asking.names, asking.marked = gr.Textbox("[]", visible=False), gr.State([])
     asking.who = desk.words(
@@ -150,6 +156,7 @@ def furnish_asking(desk: Desk) -> Asking:
     asking.line = gr.HTML("", elem_id="eval-plan", apply_default_css=False)
     with gr.Row(elem_id="eval-buttons"):
         asking.preview = desk.button(Say.preview, min_width=80, elem_id="eval-preview")
+        asking.report = desk.button(Say.report, min_width=80, visible=False, elem_id="eval-report")
         asking.start = desk.button(Say.start, variant="primary", min_width=140, elem_id="eval-start")
     return asking
 
@@ -181,6 +188,22 @@ def _furnish_sections(asking: Asking) -> None:
             with desk.words(gr.Accordion, dress, open=False, elem_id=name, elem_classes=["section"]):
                 for key in keys:
                     form.field(key, min_width=0, **_choices(key))
+        _furnish_report(asking)
+
+
+def _furnish_report(asking: Asking) -> None:
+    """What a report asks, in a closed section of its own."""
+    desk, form = asking.desk, asking.report_form
+    dress = desk.words(
+        gr.Accordion,
+        lambda locale: {"label": locale(Say.report)},
+        open=False,
+        elem_id="eval-section-report",
+        elem_classes=["section"],
+    )
+    with dress:
+        for key in REPORT_FIELDS:
+            form.field(key, min_width=0)
 
 
 def _choices(key: str) -> dict[str, Any]:
@@ -191,12 +214,19 @@ def _choices(key: str) -> dict[str, Any]:
 def plan_line(desk: Desk, locale: Locale, who: str, checked: Checked[EvalSpec]) -> str:
     """The line above Start: what will be asked of whom, or what is in the way."""
     if checked.spec is None:
-        kind = "later" if all(problem.message.key in LATER for problem in checked.problems) else "wrong"
-        texts = [problem.message for problem in checked.problems]
-    else:
-        texts, unwise = told(desk, who, checked.spec)
-        texts += checked.warnings
-        kind = "unwise" if unwise or checked.warnings else "ready"
+        return problem_line(locale, checked.problems)
+    texts, unwise = told(desk, who, checked.spec)
+    texts += checked.warnings
+    return _line(locale, "unwise" if unwise or checked.warnings else "ready", texts)
+
+
+def problem_line(locale: Locale, problems: Sequence[Problem]) -> str:
+    """The same line where something is in the way."""
+    kind = "later" if all(problem.message.key in LATER for problem in problems) else "wrong"
+    return _line(locale, kind, [problem.message for problem in problems])
+
+
+def _line(locale: Locale, kind: str, texts: Sequence[Message]) -> str:
     lines = "".join(f"<p>{html.escape(locale(text))}</p>" for text in texts)
     return f'<div class="plan {kind}" role="status">{lines}</div>'
 

@@ -7,12 +7,12 @@ from typing import Any
 import gradio as gr
 
 from workbench.problems import UserError
-from workbench.runs import Run, find_run, list_runs
-from workbench.specs import EvalSpec
+from workbench.runs import Run
 from workbench.text import Locale, Text
 from workbench.ui.data.room import QUIET
 from workbench.ui.desk import Arrival, Desk
 from workbench.ui.evaluating.panel import Panel
+from workbench.ui.evaluating.reported import anew, delete, find, is_report, listed, state_of, trained_of
 from workbench.wording import STATES
 
 LISTED = 200
@@ -20,6 +20,7 @@ LISTED = 200
 
 class Say:
     which = Text("Evaluation")
+    report = Text("Report: {run}")
 
 
 @dataclass
@@ -54,31 +55,45 @@ class Happening:
         return gr.update(choices=evaluation_choices(self.desk, self.desk.locale(language)))
 
     def act(self, name: str | None, language: str, panel: Mapping[str, Any], event: gr.EventData) -> list[Any]:
-        """Stop, Resume or Delete, then tell how it is."""
+        """Stop, Resume, Delete or Make anew, then tell how it is."""
         try:
-            run = find_run(self.desk.workspace, name or "")
-            {"stop": Run.stop, "resume": Run.resume, "delete": Run.delete}[str(event.action)](run)
+            run = find(self.desk.workspace, name or "")
+            match event.action:
+                case "again" if is_report(run):
+                    anew(run, language)
+                case "delete" if is_report(run):
+                    delete(run)
+                case action:
+                    {"stop": Run.stop, "resume": Run.resume, "delete": Run.delete}[str(action)](run)
         except UserError as error:
-            locale = self.desk.locale(language)
-            raise gr.Error(" ".join(locale(problem.message) for problem in error.problems), duration=None) from None
+            raise refused(self.desk.locale(language), error) from None
         left = self.newest() if event.action == "delete" else name
         return self.pick(left, language, panel)
 
     def newest(self) -> str:
-        """The newest evaluation's name; empty when there is none."""
-        return next((run.name for run in list_runs(self.desk.workspace, EvalSpec.JOB)), "")
+        """The newest evaluation's or report's name; empty when there is none."""
+        return next((run.name for run in listed(self.desk.workspace)), "")
 
     def arrive(self, language: str, prefs: Mapping[str, Any], kept: Mapping[str, Any]) -> list[Any]:
         """The evaluation that this visitor looked at last, else the newest."""
-        names = [run.name for run in list_runs(self.desk.workspace, EvalSpec.JOB)]
+        names = [run.name for run in listed(self.desk.workspace)]
         wanted = str(kept.get("run") or "")
         return self.show(wanted if wanted in names else next(iter(names), ""), language, 1)
 
 
 def evaluation_choices(desk: Desk, locale: Locale) -> list[tuple[str, str]]:
-    """Every evaluation with its state in words, the newest first."""
-    runs = list_runs(desk.workspace, EvalSpec.JOB)[:LISTED]
-    return [(f"{run.short_name}  ·  {locale(STATES[run.state()])}", run.name) for run in runs]
+    """Every evaluation and report with its state in words, the newest first."""
+    return [(f"{listing(locale, run)}  ·  {locale(STATES[state_of(run)])}", run.name) for run in listed(desk.workspace)[:LISTED]]
+
+
+def listing(locale: Locale, run: Run) -> str:
+    """An evaluation by its own name, a report by that of the run it is on."""
+    return locale(Say.report(run=trained_of(run).short_name)) if is_report(run) else run.short_name
+
+
+def refused(locale: Locale, error: UserError) -> gr.Error:
+    """What is in the way, as the page tells it."""
+    return gr.Error(" ".join(locale(problem.message) for problem in error.problems), duration=None)
 
 
 def furnish_happening(desk: Desk) -> Happening:

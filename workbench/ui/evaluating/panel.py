@@ -9,14 +9,18 @@ import gradio as gr
 
 from workbench.evaluating.records import RESULTS, SAMPLES
 from workbench.problems import UserError
+from workbench.reporting import REPORT
+from workbench.reporting.card import readable
 from workbench.runs import Run
 from workbench.text import Locale, Text
 from workbench.ui.data.room import quiet
 from workbench.ui.desk import Desk, static
+from workbench.ui.evaluating.card import card_part
 from workbench.ui.evaluating.downloads import csv_text, jsonl_text
 from workbench.ui.evaluating.figures import figures
 from workbench.ui.evaluating.progress import Say as Words
 from workbench.ui.evaluating.progress import Watch, foot, head, said
+from workbench.ui.evaluating.reported import having, is_report, is_there, read_card, state_of, trained_of
 from workbench.ui.evaluating.samples import samples_part
 from workbench.ui.evaluating.sheet import read_sheet
 
@@ -32,6 +36,10 @@ class Say:
         "the same questions; the tables then say what training changed, how sure that is, and where each answer differs."
     )
     empty_benchmarks = Text("For general knowledge add a benchmark: everyday_en and everyday_zh need nothing to be fetched.")
+    empty_report = Text(
+        "Of a trained run press Report: four lights say what it learned, what it kept, whether it learned by heart, and how its "
+        "answers look, each with what to change next."
+    )
     no_results = Text("Nothing was scored: results.json is not there or can't be read. Press Delete, then start it anew.")
     no_samples = Text("samples.jsonl can't be read. Press Delete, then start the evaluation anew.")
 
@@ -55,7 +63,9 @@ def sample_part(locale: Locale, run: Run, look: Mapping[str, Any]) -> str:
 
 
 PARTS: Sequence[Part] = (measured_part, sample_part)
-"""What is drawn below the progress, in this order; a report card would stand first."""
+"""What is drawn below the progress of an evaluation, in this order."""
+REPORT_PARTS: Sequence[Part] = (card_part,)
+"""The same of a report."""
 
 
 class Panel:
@@ -93,14 +103,15 @@ class Panel:
             none: Drawn = {"head": ("none", lambda: drawn), "body": ("none", str), "foot": ("none", str)}
             return {"state": "none", **_new(none, question, f"{name} {locale.name}")}
         watched = self._watch.look(run)
-        state = run.state()
+        state = state_of(run)
         stopping = state == "running" and run.stop_file.exists()
         look = question.get("look")
         look = look if isinstance(look, Mapping) else {}
-        marks = [_signed(run.folder / RESULTS), _signed(run.folder / SAMPLES), state == "finished"]
+        drawing = REPORT_PARTS if is_report(run) else PARTS
+        marks = [*(_signed(file) for file in _files(run)), state == "finished"]
         parts: Drawn = {
             "head": (f"{watched.inode} {watched.offset} {state} {stopping}", lambda: head(watched, state, stopping, locale)),
-            "body": (json.dumps([*marks, look]), lambda: "".join(part(locale, run, look) for part in PARTS)),
+            "body": (json.dumps([*marks, look]), lambda: "".join(part(locale, run, look) for part in drawing)),
             "foot": (f"{len(watched.view.notes)} {_signed(run.log)}", lambda: foot(watched, state, locale)),
         }
         return {"state": state, "stopping": stopping, **_new(parts, question, f"{name} {locale.name}")}
@@ -108,6 +119,8 @@ class Panel:
     def file(self, question: Mapping[str, Any]) -> dict[str, str]:
         """A download: its name and its text; empty where there is nothing."""
         run, kind = self._run(str(question.get("run", ""))), str(question.get("kind"))
+        if run and is_report(run):
+            return _report_file(run, kind, self._desk.locale(str(question.get("language", ""))))
         sheet = read_sheet(run.folder) if run else None
         if run is None or sheet is None:
             return {"name": "", "text": ""}
@@ -119,8 +132,10 @@ class Panel:
             folder = self._desk.workspace.inside(self._desk.workspace.saves, name) if name else None
         except UserError:
             return None
-        there = folder is not None and (folder / "spec.yaml").is_file()
-        return Run(self._desk.workspace, folder) if folder and there else None
+        if folder is None:
+            return None
+        run = Run(self._desk.workspace, folder)
+        return run if (is_there(run) if is_report(run) else (folder / "spec.yaml").is_file()) else None
 
 
 def _new(parts: Drawn, question: Mapping[str, Any], whose: str) -> dict[str, Any]:
@@ -130,6 +145,26 @@ def _new(parts: Drawn, question: Mapping[str, Any], whose: str) -> dict[str, Any
     marked = {name: f"{whose} {mark}" for name, (mark, _) in parts.items()}
     fresh = {name: draw() for name, (_, draw) in parts.items() if seen.get(name) != marked[name]}
     return {"seen": marked, "parts": fresh}
+
+
+def _report_file(made: Run, kind: str, locale: Locale) -> dict[str, str]:
+    """The report to keep: to read in the visitor's language, or as it stands; empty where it can't be read."""
+    trained = trained_of(made)
+    try:
+        card = read_card(trained)
+    except ValueError:
+        card = None
+    if card is None:
+        return {"name": "", "text": ""}
+    text = readable(card.held, locale) if kind == "md" else json.dumps(card.held, ensure_ascii=False, indent=1) + "\n"
+    return {"name": f"{trained.folder.name}-report.{'md' if kind == 'md' else 'json'}", "text": text}
+
+
+def _files(run: Run) -> Sequence[Path]:
+    """What the page is drawn from."""
+    if not is_report(run):
+        return [run.folder / RESULTS, run.folder / SAMPLES]
+    return [one.folder / REPORT for one in (trained_of(run), *having(run.workspace))]
 
 
 def _signed(path: Path) -> str:
@@ -143,7 +178,7 @@ def _signed(path: Path) -> str:
 def _empty(locale: Locale) -> str:
     return (
         f'<div class="empty"><p><b>{said(locale, Say.empty)}</b></p><p>{said(locale, Say.empty_how)}</p>'
-        f"<p>{said(locale, Say.empty_benchmarks)}</p></div>"
+        f"<p>{said(locale, Say.empty_report)}</p><p>{said(locale, Say.empty_benchmarks)}</p></div>"
     )
 
 

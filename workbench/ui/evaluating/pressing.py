@@ -19,6 +19,7 @@ from workbench.ui.evaluating.asking import SHARED as TOP
 from workbench.ui.evaluating.asking import TOLD, Asking, listed, plan_line
 from workbench.ui.evaluating.happening import Happening
 from workbench.ui.evaluating.preview import Preview
+from workbench.ui.evaluating.reporting import bind_reporting
 from workbench.ui.evaluating.whom import BROUGHT, brought, trained
 from workbench.ui.form import shown
 from workbench.ui.loading import answerers, is_run, trained_with
@@ -187,7 +188,8 @@ def bind_pressing(asking: Asking, side: Happening, preview: Preview) -> None:
     asking.who.input(press.pick, picked, press.picks, **QUIET)
     asking.who.focus(press.list_anew, desk.language, asking.who, **QUIET)
     form.fields["dataset"].focus(lambda: gr.update(choices=press.sets()), None, form.fields["dataset"], **QUIET)
-    desk.evaluate_with.change(press.wanted, [desk.evaluate_with, desk.language], press.picks, **QUIET)
+    desk.evaluate_with.change(press.wanted, [desk.evaluate_with, desk.language], press.picks, **SHARED)
+    bind_reporting(asking, side)
     turners, turned = [form.fields[key] for key in press.turners], [form.fields[key] for key in press.turned]
     gr.on([one.change for one in turners], press.turn, turners, turned, **SHARED)
     started = [side.kept, *side.shown, *press.marks]

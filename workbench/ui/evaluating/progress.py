@@ -11,6 +11,7 @@ from workbench.events import Entry, Failed, Phase, Started, State, tail
 from workbench.runs import Run
 from workbench.specs import EvalSpec
 from workbench.text import Locale, Text
+from workbench.ui.evaluating.reported import is_report, trained_of
 from workbench.view import View
 from workbench.wording import STATES, duration, phase_words
 
@@ -30,7 +31,10 @@ class Say:
     stop_now = Text("Stop now")
     resume = Text("Resume")
     delete = Text("Delete")
+    again = Text("Make anew")
+    report = Text("Report on {run}")
     sure = Text("Delete {name} with its answers and scores?")
+    sure_report = Text("Delete the report on {run} with its answers? The run itself stays.")
     lost = Text("The worker ended without a word. Press Resume: no question is asked twice.")
     stopped = Text("Stopped. Press Resume to go on; what was answered is kept, and no question is asked twice.")
     detail = Text("Details for a report of this mistake")
@@ -142,6 +146,8 @@ class Watch:
 
 def asked_models(run: Run) -> list[str]:
     """Who is asked, in the order of the job, told by the spec."""
+    if is_report(run):
+        return [BASE, TUNED]
     spec = run.read_spec().spec
     if not isinstance(spec, EvalSpec) or not spec.model.adapter_name_or_path:
         return [BASE]
@@ -157,13 +163,18 @@ def head(watched: Watched, state: State, stopping: bool, locale: Locale) -> str:
     """Name, state and buttons; while it goes on or was broken off also how far it is."""
     shown = "stopping" if stopping else state
     word = locale(Say.stopping if stopping else STATES[state])
-    name = html.escape(watched.run.name)
+    name = html.escape(called(locale, watched.run))
     return (
         f'<div class="head"><span class="chip {shown}" role="status">{html.escape(word)}</span>'
         f'<span class="name">{name}</span><span class="time">{html.escape(_time(watched, state, locale))}</span>'
         f'<span class="acts">{_buttons(watched.run, state, stopping, locale)}</span></div>'
         f"{'' if state == 'finished' else bar(watched, state, locale)}{message(watched, state, locale)}"
     )
+
+
+def called(locale: Locale, run: Run) -> str:
+    """An evaluation under its own name, a report under that of the run it is on."""
+    return locale(Say.report(run=trained_of(run).name)) if is_report(run) else run.name
 
 
 def _time(watched: Watched, state: State, locale: Locale) -> str:
@@ -178,7 +189,10 @@ def _buttons(run: Run, state: State, stopping: bool, locale: Locale) -> str:
     acts = [("stop", Say.stop_now if stopping else Say.stop)] if state == "running" else [("delete", Say.delete)]
     if state in ("stopped", "failed", "lost", "waiting"):
         acts.insert(0, ("resume", Say.resume))
-    sure = html.escape(locale(Say.sure(name=run.name)), quote=True)
+    if state == "finished" and is_report(run):
+        acts.insert(0, ("again", Say.again))
+    goes = Say.sure_report(run=trained_of(run).name) if is_report(run) else Say.sure(name=run.name)
+    sure = html.escape(locale(goes), quote=True)
     return "".join(
         f'<button type="button" data-action="{action}"{f""" data-sure="{sure}" """ if action == "delete" else ""}>'
         f"{said(locale, words)}</button>"

@@ -35,6 +35,7 @@ class Say:
     prompt = Text("Question")
     reference = Text("Reference")
     change = Text("Change")
+    unanswered = Text("could not be asked: the notes say why")
     ended = Text("ended by length")
     nothing = Text("nothing")
     span = Text("{first} to {last} of {count}")
@@ -193,6 +194,8 @@ def under(locale: Locale, row: Sample, model: str, measure: str) -> str:
     """What stands below an answer: its score, and whether it was cut."""
     value = score(row, model, measure)
     told = [] if value is None else [f"<b>{100 * value:.1f}</b>"]
+    if (row.get(model) or {}).get("finish") == "unanswered":
+        told.append(f'<span class="cut">{said(locale, Say.unanswered)}</span>')
     if (row.get(model) or {}).get("finish") == "length":
         told.append(f'<span class="cut">{said(locale, Say.ended)}</span>')
     return f'<div class="under">{" ".join(told)}</div>' if told else ""

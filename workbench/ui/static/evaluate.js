@@ -2,6 +2,7 @@
 // comes as HTML in which the server has escaped all that people or models wrote.
 const PAUSE_MS = 1000;
 const PARTS = ["head", "body", "foot"];
+const TYPES = { csv: "text/csv", jsonl: "application/jsonl", md: "text/markdown", json: "application/json" };
 let asked = null, timer = null, busy = false, due = false;
 let seen = {}, parts = {}, state = "", stopping = false, look = {}, opened = {};
 
@@ -68,10 +69,10 @@ function see(change, up) {
 }
 
 async function save(kind) {
-  const file = await server.file({ run: asked.run, kind });
+  const file = await server.file({ run: asked.run, language: asked.language, kind });
   if (!file.name) return;
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([file.text], { type: kind === "csv" ? "text/csv" : "application/jsonl" }));
+  link.href = URL.createObjectURL(new Blob([file.text], { type: TYPES[kind] }));
   link.download = file.name;
   link.click();
   URL.revokeObjectURL(link.href);
@@ -107,8 +108,11 @@ element.addEventListener("click", event => {
 element.addEventListener("change", event => {
   const chosen = event.target.closest("select[data-action]");
   if (!chosen) return;
-  if (chosen.dataset.action === "measure") see({ measure: chosen.value, page: 0 });
-  else see({ sort: chosen.value.replace(/-down$/, ""), down: chosen.value.endsWith("-down"), page: 0 });
+  switch (chosen.dataset.action) {
+    case "measure": return see({ measure: chosen.value, page: 0 });
+    case "compare": return see({ compare: chosen.value });
+    case "order": return see({ sort: chosen.value.replace(/-down$/, ""), down: chosen.value.endsWith("-down"), page: 0 });
+  }
 });
 
 function begin() {
