@@ -30,7 +30,7 @@ VERSION = 1
 ROOM_BYTES = 16_384
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 PhaseName = Literal[
-    "reading", "fetching", "model", "data", "training", "saving", "serving", "asking", "losses", "benchmarks", "scoring"
+    "reading", "fetching", "model", "data", "training", "saving", "serving", "asking", "losses", "judging", "benchmarks", "scoring"
 ]  # fmt: skip
 State = Literal["waiting", "running", "finished", "stopped", "failed", "lost"]
 

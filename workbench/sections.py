@@ -293,6 +293,8 @@ class SavingSection(PlaceSection):
     """What the run is called there. Empty: as its folder."""
     project: Annotated[str, Ui("Project at the tracker")] = ""
     """Under which project it is listed there. Empty: as the tracker's own settings say."""
+    report_at_end: Annotated[bool, Ui("Report at the end", simple=True)] = False
+    """When the run has finished, measure what it learned, kept and memorised. It takes a few minutes more."""
     plot_loss: Annotated[bool, Ui("Draw training_loss.png")] = True
     """Draw the curve into the run's folder at the end."""
     resume_from_checkpoint: Annotated[str | None, Ui("Go on from")] = None

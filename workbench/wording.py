@@ -19,6 +19,7 @@ class Say:
     serving = Text("answering")
     asking = Text("asking the model")
     losses = Text("measuring the loss")
+    judging = Text("asking the judge")
     benchmarks = Text("benchmarks")
     scoring = Text("scoring the answers")
     waiting = Text("waiting")
@@ -43,6 +44,7 @@ PHASES: Mapping[PhaseName, Text] = {
     "serving": Say.serving,
     "asking": Say.asking,
     "losses": Say.losses,
+    "judging": Say.judging,
     "benchmarks": Say.benchmarks,
     "scoring": Say.scoring,
 }

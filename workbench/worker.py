@@ -12,14 +12,16 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
-from workbench import jobs, locks
+from workbench import jobs, locks, reports
 from workbench.ceilings import counted
 from workbench.desk import UNSAVED, Desk, StopAsked
+from workbench.evaluating.section import ReportSection
 from workbench.events import DISK_FULL, Event, EventLog, Failed, Finished, Started, Stopped, last_kind, last_line
 from workbench.jobs import Job
 from workbench.problems import Problem, UserError
 from workbench.runs import DELETED_LOCK_PATIENCE_S, Run
 from workbench.sockets import plugins
+from workbench.specs import ReportSpec, TrainSpec
 from workbench.text import Text, verbatim
 from workbench.workspace import Workspace
 
@@ -54,7 +56,19 @@ def main(root: Path, name: str) -> int:
     last = _work(run, desk)
     run.stop_file.unlink(missing_ok=True)
     desk.say(last)
+    if isinstance(last, Finished):
+        _report(run)
     return 1 if isinstance(last, Failed) else 0
+
+
+def _report(run: Run) -> None:
+    """Begin the report that the spec asks for at the end; what stands in its way is in worker.log."""
+    spec = run.read_spec().spec
+    if isinstance(spec, TrainSpec) and spec.JOB == TrainSpec.JOB and spec.saving.report_at_end:
+        try:
+            reports.begin(run.workspace, ReportSpec(report=ReportSection(report_run=run.name)))
+        except UserError as error:
+            _print(str(error))
 
 
 def _take(run: Run) -> locks.Lock | None:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.conftest import Tell
-from tests.training import lay_rows, trained
+from tests.training import SMALL, lay_rows, trained
 from workbench import reports, runs
 from workbench.evaluating.records import ANSWERS
 from workbench.reporting import PARTS, READABLE
@@ -33,6 +33,7 @@ def reported(trained_run: Run, **more: Any) -> Mapping[str, Any]:
 
 def test_a_report_of_a_tiny_run(workspace: Workspace, tell: Tell) -> None:
     done = trained(lay_rows(workspace), "r", watch_prompts=[])
+    tell("runs", "list")  # what training in this process has printed is not the report's
     code, out, err = tell("report", "r", "report_rows=6", "report_suite=false")
     assert (code, err) == (0, ""), err
     assert out.count("Learned:") == 1 and "report.md" in out
@@ -43,6 +44,19 @@ def test_a_report_of_a_tiny_run(workspace: Workspace, tell: Tell) -> None:
     assert runs.list_runs(workspace)[0].name == "tiny/lora/r" and len(runs.list_runs(workspace)) == 1
     code, _, err = tell("report", "nobody")
     assert code == 2 and "No run named 'nobody'" in err
+
+
+def test_a_run_reports_at_its_end_if_asked(workspace: Workspace) -> None:
+    given = {**SMALL, "watch_prompts": [], "output_dir": "r", "report_at_end": True}
+    run = runs.create(lay_rows(workspace), read_flat(TrainSpec, given).unwrap())
+    run.start()
+    assert run.wait(300) == "finished", run.log_tail()
+    made, deadline = reports.maker(run), time.monotonic() + 300
+    while not made.events.exists() or made.state() == "running":
+        assert time.monotonic() < deadline, run.log_tail()
+        time.sleep(0.2)
+    assert made.state() == "finished", made.log_tail()
+    assert reports.read(run) is not None
 
 
 def test_a_killed_report_asks_nothing_twice(workspace: Workspace) -> None:

@@ -22,6 +22,9 @@ from workbench.workspace import Workspace
 
 
 class Say:
+    judge = Text("The judge's address is '{given}'. Accepted: such as http://127.0.0.1:8000/v1. Mend it, or leave it empty.")
+    no_judge = Text("A judge is named and has no model. Accepted: the name of a model on that server. Give it.")
+    no_pair = Text("A judge compares base and tuned, and only one is asked. Accepted: an adapter, and 'Beside the base model'.")
     nothing = Text("Neither a dataset nor a benchmark is chosen. Accepted: at least one of them. Choose one.")
     one_adapter = Text("{count} adapters are chosen. Accepted: one, or none to measure the base model alone. Take the others out.")
     path = Text("'{given}' is a file's path, and a benchmark's file may run any code. Accepted: a name, such as {known}. Choose one.")
@@ -44,6 +47,7 @@ def problems_of(workspace: Workspace, spec: EvalSpec) -> list[Problem]:
     if (count := len(spec.model.adapter_name_or_path)) > 1:
         problems.append(Problem(Say.one_adapter(count=count), "adapter_name_or_path"))
     problems += _raised(lambda: parse(spec.evaluating.own_checks, "own_checks"))
+    problems += _judge_problems(spec)
     known = [public(name) for name in plugins(metrics)]
     problems += [_no_metric(name, known) for name in spec.evaluating.metrics if name not in known]
     return problems + _task_problems(spec.evaluating)
@@ -68,6 +72,20 @@ def _check_sets(workspace: Workspace, spec: EvalSpec) -> None:
     here = [entry for entry in entries if entry.files()]
     if wrong := value_problems(here, spec.sets.dataset_values, spec.sets.max_samples):
         raise UserError(*wrong)
+
+
+def _judge_problems(spec: EvalSpec) -> list[Problem]:
+    given = spec.evaluating
+    if not given.judge_url:
+        return []
+    found = []
+    if not given.judge_url.startswith(("http://", "https://")):
+        found.append(Problem(Say.judge(given=plain(given.judge_url)), "judge_url"))
+    if not given.judge_model:
+        found.append(Problem(Say.no_judge(), "judge_model"))
+    if not (given.compare_base and spec.model.adapter_name_or_path):
+        found.append(Problem(Say.no_pair(), "judge_url"))
+    return found
 
 
 def _no_metric(name: str, known: Sequence[str]) -> Problem:

@@ -14,6 +14,8 @@ from workbench.metrics import fitting, public
 from workbench.sockets import plugins
 
 VERSION = 1
+JUDGE = "judge"
+"""Under which name a judge's verdicts stand among the metrics."""
 Score = Callable[[str, str], float | None]
 """Of an answer beside the set's own one."""
 
@@ -70,9 +72,14 @@ class Results:
 
 
 def samples_of(
-    questions: Sequence[Question], kept: Kept, labels: Sequence[str], section: EvaluatingSection
+    questions: Sequence[Question],
+    kept: Kept,
+    labels: Sequence[str],
+    section: EvaluatingSection,
+    judged: Mapping[str, float | None] | None = None,
 ) -> list[Sample]:
-    """Every question with its answers, scored by the chosen metrics and the person's own checks."""
+    """Every question with its answers, scored by the chosen metrics, the person's own checks and a judge. ``judged``: by
+    place how far the tuned answer was found better than the base's, 0 to 1."""
     known = plugins(metrics)
     given = [one.reference for one in questions]
     names = [name for name in known if public(name) in section.metrics] or fitting(known, given)
@@ -85,6 +92,9 @@ def samples_of(
             marks: dict[str, Score] = {public(name): known[name].score for name in names}
             marks |= {check.name: check.score for check in checks}
             scores = {name: mark(heard.answer, question.reference) if heard.answered else None for name, mark in marks.items()}
+            if judged is not None:
+                won = judged.get(question.place)
+                scores[JUDGE] = None if won is None else won if label == TUNED else 1 - won
             said[label] = Said(heard.answer, heard.finish, heard.tokens, scores)
         samples.append(Sample(question, said))
     return samples

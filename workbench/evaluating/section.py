@@ -22,6 +22,10 @@ class EvaluatingSection(Section):
     'Max samples' holds for each of their parts."""
     n_shot: Annotated[int | None, Field(ge=0, le=100), Ui("Examples before a question")] = None
     """How many solved questions a benchmark shows first. Empty: as the task itself says. Usual: 0 or 5."""
+    judge_url: Annotated[str, Ui("Judge's address")] = ""
+    """An OpenAI-compatible server, such as http://127.0.0.1:8000/v1. A key is taken from the variable JUDGE_API_KEY."""
+    judge_model: Annotated[str, Ui("Judge's model")] = ""
+    """The name of the judging model on that server."""
     do_sample: Annotated[bool, Ui("Draw at random")] = False
     """Answers are drawn with temperature and top-p. Off: always the likeliest word, so that a model keeps its score."""
 

@@ -20,6 +20,7 @@ from workbench.evaluating.results import Results, compared, samples_of, summary
 from workbench.examining.asking import ask_all
 from workbench.examining.benchmarks import Loaded, TaskResult, ask_tasks, load_tasks
 from workbench.examining.examinee import BENCHMARKS, Answered
+from workbench.examining.judging import judge_all
 from workbench.examining.losses import encoders_of, measure_losses, room
 from workbench.examining.questions import Asked, gather
 from workbench.opening import prepare
@@ -35,6 +36,10 @@ MARKS = "benchmark_samples.jsonl"
 
 class Say:
     no_loss = Text("The engine '{engine}' does not tell how likely given answers are, so no loss is measured.")
+    judged = Text(
+        "The judge {model} chose the same answer of {agreed} of {count} pairs whichever came first; {unclear} of its words "
+        "were no choice."
+    )
     went_on = Text("{answers} answers and {losses} losses are kept from before: they are not asked again.")
 
 
@@ -58,7 +63,8 @@ def run(spec: EvalSpec, desk: Desk) -> dict[str, float]:
         names = models_asked(spec, engine)
         seconds = ask(spec, desk, engine, names, asked, kept)
         measure(spec, desk, engine, names, asked, kept, opening)
-        found = scored(spec, desk, asked, kept, list(names), seconds)
+        judged = judged_by(spec, desk, asked, kept)
+        found = scored(spec, desk, asked, kept, list(names), seconds, judged)
         if tasks:
             found = replace(found, tasks=benchmarks_of(spec, desk, engine, names, tasks))
             keep(desk, found)
@@ -77,6 +83,19 @@ def ask(
         if ask_all(engine, name, label, asked.questions, sampling(spec), kept, desk) == len(asked.questions):
             seconds[label] = time.monotonic() - begun
     return seconds
+
+
+def judged_by(spec: EvalSpec, desk: Desk, asked: Asked, kept: Kept) -> dict[str, float | None] | None:
+    """Which answers a judge finds better, by place; None where there is no judge. How often the order did not matter is told."""
+    url, model = spec.evaluating.judge_url, spec.evaluating.judge_model
+    if not url:
+        return None
+    found = judge_all(url, model, asked.questions, kept, desk.run.folder, desk)
+    scores = {place: one.score() for place, one in found.items()}
+    agreed = sum(one.agrees for one in found.values())
+    unclear = sum(score is None for score in scores.values())
+    desk.note(Say.judged(model=model, agreed=agreed, count=len(found), unclear=unclear))
+    return scores
 
 
 def measure(
@@ -135,12 +154,18 @@ def task_figures(results: Mapping[str, TaskResult]) -> dict[str, Any]:
 
 
 def scored(
-    spec: EvalSpec, desk: Desk, asked: Asked, kept: Kept, labels: list[str], seconds: Mapping[str, float]
+    spec: EvalSpec,
+    desk: Desk,
+    asked: Asked,
+    kept: Kept,
+    labels: list[str],
+    seconds: Mapping[str, float],
+    judged: Mapping[str, float | None] | None,
 ) -> Results:
     """Score what was answered and write all files of the run: what benchmarks may end on is not lost with them."""
     desk.phase("scoring")
     folder = desk.run.folder
-    samples = samples_of(asked.questions, kept, labels, spec.evaluating)
+    samples = samples_of(asked.questions, kept, labels, spec.evaluating, judged)
     answers = [one.said[label] for one in samples for label in labels if one.said[label].finish != UNANSWERED]
     for check in parse(spec.evaluating.own_checks):
         if unsaid := sum(one.scores[check.name] is None for one in answers):
