@@ -40,7 +40,7 @@ def learner(shared: Window) -> Iterator[Run]:
         reports.maker(run).kill()
 
 
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("language", ["en", pytest.param("zh", marks=pytest.mark.proof)])
 def test_a_run_is_reported_on_and_its_card_is_read(
     shared: Window, learner: Run, visit: Visit, language: str, tmp_path: Path
 ) -> None:

@@ -35,6 +35,7 @@ def prepare(page: Page, steps: str = "40") -> None:
     page.locator("#mode label").nth(1).click()
     page.get_by_role("button", name="Optimisation").click()
     type_into(page, "field-max_steps", steps)
+    expect(page.locator("#plan .plan")).to_contain_text(f"{steps} steps")
     page.locator("#mode label").nth(0).click()
     expect(page.locator("#plan .plan")).to_contain_text(f"{steps} steps")
 
