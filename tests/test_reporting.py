@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from workbench import suite
 from workbench.reporting import PARTS, Figures, Pair, Part, Recipe, Shown, form, kept, learned, memorised
 from workbench.reporting.card import card, parts_of, readable
 from workbench.text import load_locales
@@ -53,6 +54,12 @@ def lights(figures: Figures) -> dict[str, str]:
 def test_a_good_run_has_four_green_lights() -> None:
     assert lights(GOOD) == dict.fromkeys(PARTS, "green")
     assert not any(part["advice"] for part in card(GOOD)["parts"])
+
+
+def test_parts_of_the_everyday_questions_are_named_in_both_languages() -> None:
+    assert [LOCALES[one](kept.category("reading (zh)")) for one in ("en", "zh")] == ["reading (zh)", "阅读（zh）"]
+    assert set(kept.CATEGORIES) == set(suite.CATEGORIES)
+    assert str(kept.category("mmlu")) == "mmlu"
 
 
 def test_too_few_steps() -> None:

@@ -3,7 +3,7 @@
 from workbench.evaluating.intervals import compare
 from workbench.reporting import Figures, Light, Pair, Part
 from workbench.reporting.learned import rate
-from workbench.text import Message, Text
+from workbench.text import Message, Text, verbatim
 
 LOST_MUCH = 0.15
 """By how much the share of right answers falls; a smaller fall counts where chance does not explain it."""
@@ -23,6 +23,11 @@ class Say:
     suite = Text("Everyday questions: base {base}, tuned {tuned} of {count} right.")
     category = Text("{category}: base {base}, tuned {tuned} of {count}.")
     prose = Text("Loss on {count} paragraphs of plain prose: base {base}, tuned {tuned}.")
+    knowledge = Text("knowledge")
+    arithmetic = Text("arithmetic")
+    reading = Text("reading")
+    following = Text("following instructions")
+    in_language = Text("{category} ({language})")
     slower = Text("Lower the learning rate, now {rate}, to {lower}.")
     shorter = Text("Train for fewer epochs, now {epochs}.")
     mix = Text("Mix general rows into the set: one to every three of your own (dataset: yours, alpaca_en_demo or alpaca_zh_demo).")
@@ -69,11 +74,26 @@ def _facts(figures: Figures, pooled: Pair) -> list[Message]:
         facts.append(Say.suite(base=base, tuned=tuned, count=len(pooled)))
     for name, pair in figures.suite.items():
         base, tuned = round(sum(pair.base)), round(sum(pair.tuned))
-        facts.append(Say.category(category=name, base=base, tuned=tuned, count=len(pair)))
+        facts.append(Say.category(category=category(name), base=base, tuned=tuned, count=len(pair)))
     if figures.general_loss:
         before, after = (f"{value:.3f}" for value in figures.general_loss.means)
         facts.append(Say.prose(count=len(figures.general_loss), base=before, tuned=after))
     return facts
+
+
+CATEGORIES = {
+    "knowledge": Say.knowledge,
+    "arithmetic": Say.arithmetic,
+    "reading": Say.reading,
+    "following": Say.following,
+}
+
+
+def category(name: str) -> Message:
+    """A part of the everyday questions in words: of 'reading (zh)' the part and its language."""
+    part, _, language = name.partition(" (")
+    said = CATEGORIES[part]() if part in CATEGORIES else verbatim(part)
+    return Say.in_language(category=said, language=language.rstrip(")")) if language else said
 
 
 def _advice(figures: Figures) -> list[Message]:
