@@ -128,7 +128,10 @@ def kill_while_saving(run: Run) -> None:
 
 def half_written(run: Run) -> bool:
     """Whether a checkpoint is being written and lacks its list of contents, which comes last."""
-    files = list((run.folder / ".saving").glob("checkpoint-*/*"))
+    try:
+        files = list((run.folder / ".saving").glob("checkpoint-*/*"))
+    except FileNotFoundError:  # renamed to its final name while it was listed
+        return False
     return bool(files) and not any(path.name == "contents.json" for path in files)
 
 
