@@ -72,7 +72,7 @@ HELP = """start [--torch-index URL] [--no-starter] [--prepare-only] [flags and c
   test [PART]         install what tests need and run them
 
 Passed on to app.py, for the window: --port N  --host NAME  --lang zh|en  --no-browser  --auth USER:PASSWORD
-Its commands:                        train chat api runs doctor, each with --help"""
+Its commands:                        data train eval report chat api export replay runs doctor, each with --help"""
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -21,12 +21,13 @@ from workbench.conversations import Conversation, asked_with, read_conversation,
 from workbench.engines import BASE, Sampling
 from workbench.engines.echo import Echo
 from workbench.events import Ready
+from workbench.exporting import launching
+from workbench.exporting.launching import plain_name
 from workbench.problems import UserError
 from workbench.sampling import PRESETS, SamplingSection, SamplingSpec, preset, sampling_of, thinks
 from workbench.specs import read_flat
 from workbench.talk import CallPart, Extras, Part, add_adapter, model_names, parts
 from workbench.text import ENGLISH
-from workbench.ui import launchers
 from workbench.ui import serving as panels
 from workbench.ui.chatroom import Room
 from workbench.ui.chatting import (
@@ -44,7 +45,7 @@ from workbench.ui.chatting import (
 )
 from workbench.ui.clients import Server, clients, curl, node, python
 from workbench.ui.comparing import differences, keep_vote, shuffled, speaker, tally, tally_line, told_vote, vote_line
-from workbench.ui.launchers import plain_name, write_launchers
+from workbench.ui.launchers import write_launchers
 from workbench.ui.loading import Standing, answerers, serve_spec
 from workbench.ui.serving import Opening, Panel, api_state
 from workbench.view import View
@@ -256,7 +257,7 @@ def program(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
     """A stand-in for the program's folder around the workspace: its start.sh says what it is given."""
     folder = workspace.root.parent
     (folder / "start.sh").write_text('printf "%s|" "$@" "$PWD" "$API_KEY"\n', "utf-8")
-    monkeypatch.setattr(launchers, "source_folder", lambda: folder)
+    monkeypatch.setattr(launching, "source_folder", lambda: folder)
     yield folder
 
 
@@ -288,7 +289,7 @@ class TestLaunchers:
     def test_a_path_that_a_script_could_misread_is_refused(self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
         odd = workspace.root.parent / "a$(b)"
         odd.mkdir()
-        monkeypatch.setattr(launchers, "source_folder", lambda: odd)
+        monkeypatch.setattr(launching, "source_folder", lambda: odd)
         spec = serve_spec(workspace, "", {"model_name_or_path": "models/tiny"})
         with pytest.raises(UserError, match="a script could misread"):
             write_launchers(workspace, spec, "")

@@ -47,7 +47,7 @@ def test_the_overview_lists_exactly_the_commands_that_are_there(words: list[str]
     code, out, _ = tell(*words)
     listed = [line.split()[0] for line in out.splitlines() if line.startswith("  ") and not line.startswith("  --")]
     assert code == 0
-    assert listed == ["api", "chat", "data", "doctor", "eval", "report", "runs", "train"]
+    assert listed == ["api", "chat", "data", "doctor", "eval", "export", "replay", "report", "runs", "train"]
 
 
 def test_doctor_finds_what_is_missing(tell: Tell, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

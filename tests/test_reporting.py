@@ -85,7 +85,7 @@ def test_a_rate_so_high_that_knowledge_breaks() -> None:
     assert kept.judge(replace(GOOD, general_loss=pair(3.0, 3.4, 16))).light == "amber"
     assert kept.judge(Figures(RECIPE)).light == "grey"
     little = kept.judge(replace(GOOD, suite={"knowledge": shares(150, 140, 200)}, general_loss=Pair()))
-    assert little.light == "amber" and "-5 %" in str(little.verdict) and "prose" not in str(little.verdict)
+    assert little.light == "amber" and "-7 %" in str(little.verdict) and "prose" not in str(little.verdict)
 
 
 def test_rows_learned_by_heart() -> None:

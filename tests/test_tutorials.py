@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from workbench import generate
-from workbench.specs import EvalSpec, Reading, ServeSpec, TrainSpec, read_flat
+from workbench.specs import EvalSpec, ExportSpec, Reading, ServeSpec, TrainSpec, read_flat
 from workbench.tutorials import known_keys
 from workbench.tutorials import reasons as reasons_module
 from workbench.tutorials.renames import NAMES, OPTIMISERS, ORDERS, VALUES
@@ -204,3 +204,63 @@ def test_files_that_predict_or_evaluate_are_for_the_command_that_measures() -> N
     assert reading.unwrap().model.template == "auto" and len(told(reading)) == 3
     assert "do_predict" in problems(read(**{**predicts, "dataset": "a"}))
     assert "do_train" in problems(read_flat(EvalSpec, {"model_name_or_path": "m", "dataset": "a", "do_train": True}))
+
+
+MERGE: dict[str, Any] = {
+    "model_name_or_path": "Qwen/Qwen3-4B-Instruct-2507",
+    "template": "qwen3_nothink",
+    "trust_remote_code": True,
+    "export_dir": "saves/qwen3_sft_merged",
+    "export_size": 5,
+    "export_device": "cpu",
+    "export_legacy_format": False,
+}
+"""What LLaMA-Factory's examples/merge_lora files say."""
+
+
+def exported(**more: Any) -> Reading[ExportSpec]:
+    return read_flat(ExportSpec, {**MERGE, **more})
+
+
+def test_files_that_merge_run_without_a_word() -> None:
+    for more in ({"adapter_name_or_path": "saves/qwen3-4b/lora/sft"}, {"model_name_or_path": "saves/qwen3-4b/full/sft"}):
+        reading = exported(**more)
+        spec = reading.unwrap()
+        assert not reading.warnings and spec.exporter.export_format == "merged"
+        flat = spec.flat()
+        assert (flat["export_size"], flat["export_dir"]) == (5.0, "saves/qwen3_sft_merged")
+        assert flat["adapter_name_or_path"] == ([more["adapter_name_or_path"]] if "adapter_name_or_path" in more else [])
+
+
+@pytest.mark.parametrize("bits", [8, 4, 3, 2])
+def test_bits_without_a_format_mean_gptq(bits: int) -> None:
+    reading = exported(export_quantization_bit=bits, export_quantization_dataset="data/c4_demo.jsonl")
+    flat = reading.unwrap().flat()
+    assert not reading.warnings
+    told = {key: flat[key] for key in flat if key.startswith(("export_quant", "quantization_way", "export_format", "export_size"))}
+    assert told == {
+        "export_format": "quantized",
+        "quantization_way": "gptq",
+        "export_quantization_bit": str(bits),
+        "export_quantization_dataset": "data/c4_demo.jsonl",
+        "export_quantization_nsamples": 128,
+        "export_quantization_maxlen": 1024,
+        "export_size": 5.0,
+    }
+
+
+def test_a_format_that_is_named_keeps_its_own_way() -> None:
+    flat = exported(export_format="quantized", export_quantization_bit=4).unwrap().flat()
+    assert flat["quantization_way"] == "bitsandbytes"
+    nothing = exported(export_quantization_bit=None)
+    assert nothing.unwrap().exporter.export_format == "merged" and not nothing.warnings
+    assert "does not use it" in told(exported(export_format="gguf", export_quantization_bit=4))[-1]
+
+
+def test_what_an_export_does_otherwise_is_said_in_words_of_an_export() -> None:
+    assert not exported(export_device="auto").warnings
+    for key, value, reason in (("export_device", "cuda", "processor"), ("export_legacy_format", True, "safetensors")):
+        (words,) = told(exported(**{key: value}))
+        assert words.startswith(f"'{key}: ") and reason in words and "export only" not in words
+    (words,) = told(read(export_legacy_format=True))
+    assert "export only" in words

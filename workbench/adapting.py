@@ -26,6 +26,10 @@ class Say:
         "The embeddings of this model, in '{given}', are its last layer too, and only LoRA keeps both one. Accepted: other "
         "modules, or method lora. Take them out, or choose lora."
     )
+    tied_apart = Text(
+        "Adapter '{name}' lies on embeddings that are the last layer too, which can't be merged here. Accepted: other adapters. "
+        "Export it merged, and go on from that model."
+    )
     few_bits = Text(
         "'{given}' holds weights of 4 or 8 bits, which can't be trained. Accepted: modules that stay in 16 or 32 bits, such "
         "as embed_tokens, norm or lm_head. Take it out."
@@ -89,8 +93,16 @@ def merge(model: Any, adapters: Sequence[Path]) -> Any:
         if (found := kind_of(folder)) in UNMERGEABLE:
             said = Say.not_merged(name=folder.name, found=found, wanted="LORA, OFT, IA3, VERA, LOHA, LOKR")
             raise UserError(said, key="adapter_name_or_path")
+        if ties(model, _targeted(folder)):  # PEFT adds what was learned twice, once for each of the two
+            raise UserError(Say.tied_apart(name=folder.name), key="adapter_name_or_path")
         model = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
     return model
+
+
+def _targeted(folder: Path) -> list[str]:
+    """The modules that the adapter lies on, where they are told by name."""
+    found = json.loads((folder / "adapter_config.json").read_text("utf-8")).get("target_modules")
+    return list(found) if isinstance(found, list) else []
 
 
 def linear_names(model: Any) -> list[str]:

@@ -4,7 +4,7 @@ Reading finds wrong values, planning finds what fits together or is missing on t
 both kinds of mistake hears of both at once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic
 
@@ -13,11 +13,12 @@ from workbench.answering import answer_problems
 from workbench.chats import check_template
 from workbench.estimates import Estimate
 from workbench.evaluating import beforehand
+from workbench.exporting import beforehand as before_export
 from workbench.models import check_model
 from workbench.plans import Plan, plan
 from workbench.problems import Problem, UserError
 from workbench.runs import check_folder
-from workbench.specs import EvalSpec, Reading, ReportSpec, S, ServeSpec, TrainSpec, read_flat
+from workbench.specs import EvalSpec, ExportSpec, Reading, ReportSpec, S, ServeSpec, TrainSpec, read_flat
 from workbench.text import Message
 from workbench.workspace import Workspace
 
@@ -63,9 +64,21 @@ def check_serve(workspace: Workspace, values: Mapping[str, Any]) -> Checked[Serv
 
 def check_eval(workspace: Workspace, values: Mapping[str, Any]) -> Checked[EvalSpec]:
     """The spec of an evaluation to come."""
-    reading = read_flat(EvalSpec, values)
-    spec = reading.spec or _without_wrong(EvalSpec, values, reading)
-    more = beforehand.problems_of(workspace, spec) if spec else []
+    return _checked(workspace, EvalSpec, values, beforehand.problems_of)
+
+
+def check_export(workspace: Workspace, values: Mapping[str, Any]) -> Checked[ExportSpec]:
+    """The spec of an export to come."""
+    return _checked(workspace, ExportSpec, values, before_export.problems_of)
+
+
+def _checked(
+    workspace: Workspace, kind: type[S], values: Mapping[str, Any], problems_of: Callable[[Workspace, S], list[Problem]]
+) -> Checked[S]:
+    """The spec of a run that lies where somebody chooses, and what a look beforehand finds."""
+    reading = read_flat(kind, values)
+    spec = reading.spec or _without_wrong(kind, values, reading)
+    more = problems_of(workspace, spec) if spec else []
     if spec:
         try:
             check_folder(workspace, spec)

@@ -30,7 +30,8 @@ VERSION = 1
 ROOM_BYTES = 16_384
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 PhaseName = Literal[
-    "reading", "fetching", "model", "data", "training", "saving", "serving", "asking", "losses", "judging", "benchmarks", "scoring"
+    "reading", "fetching", "model", "data", "training", "saving", "serving", "asking", "losses", "judging", "benchmarks", "scoring",
+    "rewording", "exporting", "proving", "sending",
 ]  # fmt: skip
 State = Literal["waiting", "running", "finished", "stopped", "failed", "lost"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from workbench.fields import plain
 from workbench.models import model_name
 from workbench.problems import UserError
-from workbench.specs import EvalSpec, MeasureSpec, ReportSpec, ServeSpec, Spec, TrainSpec
+from workbench.specs import EvalSpec, ExportSpec, MeasureSpec, ReportSpec, ServeSpec, Spec, TrainSpec
 from workbench.text import Text
 from workbench.workspace import Workspace
 
@@ -56,11 +56,13 @@ def run_folder(workspace: Workspace, spec: Spec) -> Path:
 
 def _usual(spec: Spec) -> tuple[str, Sequence[str]]:
     """The folder inside saves/ that a run usually lies in, and the words that its name is made from."""
-    assert isinstance(spec, TrainSpec | EvalSpec)
+    assert isinstance(spec, TrainSpec | EvalSpec | ExportSpec)
     model = _made(spec.model.model_name_or_path)
     if isinstance(spec, TrainSpec):
         return f"{model}/{spec.tuning.finetuning_type}", spec.data.dataset
     asked = [one.rstrip("/").rsplit("/", 1)[-1] for one in spec.model.adapter_name_or_path]
+    if isinstance(spec, ExportSpec):
+        return f"{model}/export", [*asked, spec.exporter.export_format]
     return f"{model}/eval", [*asked, *(spec.sets.dataset or spec.evaluating.task)]
 
 

@@ -86,6 +86,8 @@ def prepare(section: ModelSection, desk: Desk) -> Opening:
         whole=lambda folder, precision: load_model(folder, precision, section.trust_remote_code),
         cache=workspace.cache,
         progress=lambda done, total: desk.phase("model", done, total),
+        default_system=options.default_system,
+        enable_thinking=options.enable_thinking,
     )
 
 

@@ -30,6 +30,8 @@ class Say:
         "The run '{given}' learned a new adapter over others that were merged into the base. Accepted: a run whose folder "
         "holds all that was learned over its base. Report on the first of them, or train one adapter."
     )
+    other_words = Text("The server for other words is '{given}'. Accepted: such as http://127.0.0.1:8000/v1. Mend it, or leave it empty.")
+    no_model = Text("A server for other words is named and has no model. Accepted: the name of a model on that server. Give it.")
     no_language = Text("There is no language '{given}'. Accepted: {known}. Choose one of these.")
     other_asked = Text(
         "A report on '{given}' is being made with other settings. Accepted: one at a time. Wait for it, or stop it first."
@@ -51,7 +53,7 @@ def problems_of(workspace: Workspace, spec: ReportSpec) -> list[Problem]:
     except UserError as error:
         return [Problem(one.message, "report_run") for one in error.problems]
     found = _unfit(trained, told)
-    return [Problem(found(given=plain(given)), "report_run")] if found else _no_language(spec)
+    return [Problem(found(given=plain(given)), "report_run")] if found else [*_no_language(spec), *_no_server(spec)]
 
 
 def _unfit(trained: Run, told: Spec) -> Text | None:
@@ -76,6 +78,14 @@ def _no_language(spec: ReportSpec) -> list[Problem]:
     if spec.report.report_lang in known:
         return []
     return [Problem(Say.no_language(given=plain(spec.report.report_lang), known=", ".join(known)), "report_lang")]
+
+
+def _no_server(spec: ReportSpec) -> list[Problem]:
+    """What is wrong with the server that is to say questions in other words."""
+    given, model = spec.report.paraphrase_url, spec.report.paraphrase_model
+    if given and not given.startswith(("http://", "https://")):
+        return [Problem(Say.other_words(given=plain(given)), "paraphrase_url")]
+    return [Problem(Say.no_model(), "paraphrase_model")] if given and not model.strip() else []
 
 
 def maker(trained: Run) -> Run:

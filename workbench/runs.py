@@ -28,13 +28,13 @@ from workbench.fields import plain
 from workbench.models import is_adapter, is_whole_run, newest_checkpoint
 from workbench.naming import DEEPEST, run_folder
 from workbench.problems import Problem, UserError
-from workbench.specs import SPECS, EvalSpec, Reading, Spec, TrainSpec, read_flat, yaml_mapping
+from workbench.specs import SPECS, EvalSpec, ExportSpec, Reading, Spec, TrainSpec, read_flat, yaml_mapping
 from workbench.text import Text
 from workbench.view import View
 from workbench.wording import STATES
 from workbench.workspace import Workspace, source_folder
 
-SHOWN = (TrainSpec.JOB, EvalSpec.JOB)
+SHOWN = (TrainSpec.JOB, EvalSpec.JOB, ExportSpec.JOB)
 """Jobs whose runs lie where people look, under saves/; those of the others lie in hidden folders there."""
 HEAD_BYTES = 4_096
 LAST_BYTES = 65_536
@@ -358,7 +358,7 @@ def find_run(workspace: Workspace, given: str) -> Run:
         exact = workspace.inside(workspace.saves, wanted)
         if (exact / "spec.yaml").is_file():
             return Run(workspace, exact)
-    known = [*list_runs(workspace), *list_runs(workspace, "evaluate"), *list_runs(workspace, "serve")]
+    known = [*list_runs(workspace), *list_runs(workspace, "evaluate"), *list_runs(workspace, "export"), *list_runs(workspace, "serve")]
     fitting = [run for run in known if run.name == wanted] or [run for run in known if run.name.endswith(f"/{wanted}")]
     names = ", ".join(run.name for run in known[:8]) or "-"
     if not fitting:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar, ca
 import yaml
 from pydantic import Field, ValidationError
 
-from workbench import engines, stages, tuning
+from workbench import engines, exporters, stages, tuning
 from workbench.evaluating.section import EvaluatingSection, ReportSection
+from workbench.exporting.section import ExportSection
 from workbench.fields import Knob, Section, Ui, plain, problems_of, read_value, section_knobs
 from workbench.problems import Problem, UserError, first_line
 from workbench.sections import (
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     StageChoice = stages.StageSpec
     TuningChoice = tuning.TuningSpec
     EngineChoice = engines.EngineSpec
+    ExporterChoice = exporters.ExporterSpec
 else:
 
     def _choice(package, key):
@@ -63,12 +65,14 @@ else:
     StageChoice = _choice(stages, "stage")
     TuningChoice = _choice(tuning, "finetuning_type")
     EngineChoice = _choice(engines, "infer_backend")
+    ExporterChoice = _choice(exporters, "export_format")
 
 
 CHOICE_WORDS: Mapping[str, Ui] = {
     "stage": Ui("Stage", simple=True),
     "finetuning_type": Ui("Method", simple=True),
     "infer_backend": Ui("Engine"),
+    "export_format": Ui("Format", simple=True),
 }
 CHOICE_HELP: Mapping[str, str] = {
     "stage": "How the model learns. sft: from questions and answers; pt: from running text; dpo and kto: from better and "
@@ -76,6 +80,8 @@ CHOICE_HELP: Mapping[str, str] = {
     "finetuning_type": "Which weights move. lora: a small adapter beside frozen weights; full: all of them.",
     "infer_backend": "Who answers. transformers: the model itself; llamacpp: llama.cpp, usually faster without a card; vllm and "
     "sglang: where installed; remote: a server elsewhere; auto: what suits the machine; echo: repeats the question.",
+    "export_format": "What the model becomes. merged: a folder of its own with base and adapters in one; adapter: what was trained "
+    "alone; gguf: one file for llama.cpp, Ollama and LM Studio; quantized: a folder of 4 or 8 bits.",
 }
 
 
@@ -184,6 +190,19 @@ class ReportSpec(Spec):
     report: ReportSection = ReportSection()
 
 
+class ExportSpec(Spec):
+    """Export"""
+
+    JOB: ClassVar[str] = "export"
+    CHOICES: ClassVar[Mapping[str, Any]] = {"exporter": (exporters, "export_format")}
+    PLACE: ClassVar[str] = "place"
+
+    model: ModelSection = ModelSection()
+    exporter: ExporterChoice = Field(default_factory=lambda: plugins(exporters)["merged"].Spec())
+    exporting: ExportSection = ExportSection()
+    place: PlaceSection = PlaceSection()
+
+
 class ServeSpec(Spec):
     """Serve"""
 
@@ -195,7 +214,7 @@ class ServeSpec(Spec):
     serving: ServingSection = ServingSection()
 
 
-SPECS: Mapping[str, type[Spec]] = {spec.JOB: spec for spec in (TrainSpec, MeasureSpec, EvalSpec, ReportSpec, ServeSpec)}
+SPECS: Mapping[str, type[Spec]] = {spec.JOB: spec for spec in (TrainSpec, MeasureSpec, EvalSpec, ReportSpec, ExportSpec, ServeSpec)}
 S = TypeVar("S", bound=Spec)
 
 

@@ -22,6 +22,10 @@ class Say:
     judging = Text("asking the judge")
     benchmarks = Text("benchmarks")
     scoring = Text("scoring the answers")
+    rewording = Text("putting questions in other words")
+    exporting = Text("writing the export")
+    proving = Text("proving that it answers alike")
+    sending = Text("sending the export")
     waiting = Text("waiting")
     running = Text("running")
     finished = Text("finished")
@@ -47,6 +51,10 @@ PHASES: Mapping[PhaseName, Text] = {
     "judging": Say.judging,
     "benchmarks": Say.benchmarks,
     "scoring": Say.scoring,
+    "rewording": Say.rewording,
+    "exporting": Say.exporting,
+    "proving": Say.proving,
+    "sending": Say.sending,
 }
 STATES: Mapping[State, Text] = {
     "waiting": Say.waiting,

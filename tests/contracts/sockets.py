@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from workbench import checks, engines, formats, jobs, metrics, stages, tables, tuning
+from workbench import checks, engines, exporters, formats, jobs, metrics, stages, tables, tuning
 from workbench.cli import commands
 from workbench.text import Text
 from workbench.ui import tabs
@@ -38,6 +38,7 @@ SOCKETS = [
     Socket(checks, checks.Check, 15),
     Socket(metrics, metrics.Metric, 9),
     Socket(engines, engines.EngineModule, 2),
+    Socket(exporters, exporters.Exporter, 2),
     Socket(jobs, jobs.Job, 2),
     Socket(commands, commands.Command, 5),
     Socket(tabs, Tab, 3),

@@ -8,11 +8,12 @@ from tests.contracts.tree import sources, syntax
 FLOORS: dict[int, str] = {
     0: "fields text problems sockets workspace locks ports window_flags setup downloads encodings adapting quantising "
     "ceilings dividing lettering",
-    1: "stages tuning formats tables checks engines exporters metrics rows learning likeness gguf neighbours suite",
+    1: "stages tuning formats tables checks engines exporters metrics rows learning likeness gguf neighbours suite "
+    "merging ollama",
     2: "events view wording sections tutorials specs naming sampling data chats hubs models machine talk health fitting "
-    "checkpoints answering conversations evaluating reporting deepspeed_file",
-    3: "runs plans checking inspector estimates preconditions continuing remedies sparing reports",
-    4: "api desk opening examining jobs worker inspecting",
+    "checkpoints answering conversations evaluating reporting exporting pushing deepspeed_file",
+    3: "runs plans checking inspector estimates preconditions continuing remedies sparing reports bundles",
+    4: "api desk opening examining proving jobs worker inspecting",
     5: "ui cli",
     6: "app bootstrap generate",
 }
@@ -29,7 +30,7 @@ REACH: dict[int, set[int]] = {
 }
 """The floors that a floor may import from. On 1 and 5 a unit may import itself, and on 1 the contracts of the others."""
 
-ORDER_ON_4 = ("api", "desk", "opening", "examining", "jobs", "worker", "inspecting")
+ORDER_ON_4 = ("api", "desk", "opening", "examining", "proving", "jobs", "worker", "inspecting")
 """On floor 4 only leftwards: a worker knows jobs, a job may know the API, the API knows neither."""
 
 SOCKETS = ("stages", "tuning", "formats", "tables", "checks", "engines", "exporters", "metrics", "jobs", "ui.tabs", "cli.commands")
@@ -40,7 +41,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "fastapi": ("api",),
     "starlette": ("api",),
     "uvicorn": ("jobs",),
-    "httpx": ("talk", "downloads", "hubs", "neighbours"),
+    "httpx": ("talk", "downloads", "hubs", "neighbours", "ollama", "pushing"),
     "tqdm": ("cli",),
 }
 """Libraries that show: who may import them at all."""

@@ -17,7 +17,7 @@ OTHERS = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != "en"
 CJK = re.compile(r"[\u4e00-\u9fff]")
 TECHNICAL = {"LoRA", "alpha", "dropout", "Top", "p", "Transformers", "Workbench", "Python", "spec", "yaml", "ok", "s", "GB", "MB",
              "API", "v1", "fp16", "bf16", "LoHa", "LoKr", "OFT", "IA3", "VeRA", "DoRA", "PiSSA", "KTO", "P", "tuning", "Beta",
-             "Epsilon", "1", "2", "llama", "cpp", "vLLM", "SGLang"}  # fmt: skip
+             "Epsilon", "1", "2", "llama", "cpp", "vLLM", "SGLang", "LM", "Studio", "GGUF", "Ollama"}  # fmt: skip
 """Words that Chinese keeps as they are; a Chinese sentence of other Latin words alone was forgotten."""
 LEAST_WORDS = 500
 

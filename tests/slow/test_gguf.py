@@ -61,21 +61,26 @@ LONG = {
     "short_factor": [1.0 + 0.1 * at for at in range(8)],
     "long_factor": [2.0 + 0.5 * at for at in range(8)],
 }
+PARTIAL = {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}
 GEMMA = {"head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 16}
 FAMILIES: dict[str, tuple[str, Mapping[str, Any]]] = {
     "llama": ("llama", {}),
     "llama, tied": ("llama", {"tie_word_embeddings": True}),
     "llama 3.1": ("llama", {"rope_parameters": LLAMA3}),
     "llama with biases": ("llama", {"attention_bias": True, "mlp_bias": True}),
+    "llama, 9 heads over 3": ("llama", {"hidden_size": 72, "num_attention_heads": 9, "num_key_value_heads": 3}),
+    "yi": ("llama", {"rope_parameters": {"rope_type": "default", "rope_theta": 5e6}, "rms_norm_eps": 1e-5}),
     "mistral": ("mistral", {"sliding_window": None, "head_dim": 32}),
     "qwen2": ("qwen2", {}),
+    "qwen2, tied": ("qwen2", {"tie_word_embeddings": True}),
     "qwen2, yarn": ("qwen2", {"rope_parameters": YARN}),
     "qwen3": ("qwen3", {"head_dim": 32}),
     "gemma": ("gemma", {"head_dim": 32}),
     "gemma2": ("gemma2", GEMMA),
     "gemma3": ("gemma3_text", {**GEMMA, "num_hidden_layers": 7}),
+    "phi2": ("phi", {"num_key_value_heads": 4, "rope_parameters": PARTIAL}),
     "phi3": ("phi3", {"pad_token_id": 2}),
-    "phi3, partial": ("phi3", {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}}),
+    "phi3, partial": ("phi3", {"rope_parameters": PARTIAL}),
     "smollm3": ("smollm3", {"num_hidden_layers": 4}),
 }
 TEXTS = (

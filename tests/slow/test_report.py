@@ -88,7 +88,7 @@ SIX: Mapping[str, Mapping[str, Any]] = {
     "few_steps": {"max_steps": 2},
     "too_fast": {"learning_rate": 8e-3},
     "by_heart": {"max_samples": 24, "val_size": 4, "num_train_epochs": 30, "lora_rank": 32, "learning_rate": 5e-4},
-    "no_end": {"template": "default"},
+    "no_end": {"template": "empty"},
     "untouched": {"max_steps": 1, "learning_rate": 1e-9},
 }
 """What each changes in examples/quickstart.yaml."""

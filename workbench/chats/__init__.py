@@ -120,7 +120,7 @@ def render(
     With ``ask`` it ends where the model is to answer, and answers are told only if the template itself marks them.
     """
     if options.default_system:
-        messages = _with_system(messages, options.default_system)
+        messages = with_system(messages, options.default_system)
     shield, kept = shield_of(tokenizer), dict[str, str]()
     values = {**tokenizer.special_tokens_map, "documents": None}
     if options.enable_thinking is not None:
@@ -132,7 +132,7 @@ def render(
     return Rendered(*laid_bare(text, kept))
 
 
-def _with_system(messages: Messages, system: str) -> Messages:
+def with_system(messages: Messages, system: str) -> Messages:
     """The messages with that system text where they bring none, or an empty one."""
     brings = bool(messages) and messages[0]["role"] == "system"
     if brings and str(messages[0]["content"] or "").strip():

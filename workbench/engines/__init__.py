@@ -6,7 +6,7 @@ To add one, write ``engines/x.py`` with ``Spec`` and ``open(spec, opening) -> En
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from workbench.fields import Section
 from workbench.problems import UserError
@@ -171,6 +171,10 @@ class Opening:
     """A folder for what can be made again, such as the model in another format."""
     progress: Callable[[int, int], None]
     """Say that the model is being made ready: bytes done, and of how many."""
+    default_system: str = ""
+    """Said where a conversation brings no system text."""
+    enable_thinking: bool | None = None
+    """What the template hears of thinking; None: nothing."""
 
 
 class Engine(Protocol):
@@ -217,6 +221,14 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free what it holds; nothing is asked of it afterwards."""
+
+
+@runtime_checkable
+class OwnReader(Protocol):
+    """What an engine may be besides: one whose model brings a tokenizer and a chat template that it reads without ours."""
+
+    def read(self, chat: Chat) -> Sequence[int]:
+        """The tokens that a chat becomes for those who ask it with messages; UserError where its template refuses them."""
 
 
 class EngineModule(Protocol):

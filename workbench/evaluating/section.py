@@ -41,5 +41,10 @@ class ReportSection(Section):
     """Ask base and tuned the everyday questions that come with the workbench, in the languages of the set."""
     identity_questions: Annotated[list[str], Ui("Further questions of identity", widget="lines")] = []
     """More ways to ask the model who it is, one a line. They count like the built-in ones."""
+    paraphrase_url: Annotated[str, Ui("Other words by")] = ""
+    """A server of any OpenAI-compatible model that puts learned questions in other words, such as http://127.0.0.1:8000/v1.
+    Empty: rules do. A key is taken from the variable PARAPHRASE_API_KEY."""
+    paraphrase_model: Annotated[str, Ui("Its model")] = ""
+    """The name of the model on that server."""
     report_lang: Annotated[str, Field(min_length=1), Ui("Language of the report")] = "en"
     """In which language report.md is written: the name of a file in locales/. report.json can be read in any."""

@@ -34,22 +34,33 @@ def is_plain_lora(folder: Path) -> bool:
     return all(HALF.fullmatch(name) for name in weights(folder))
 
 
-def write_adapter(folder: Path, layout: Layout, base: Mapping[str, tuple[int, ...]], target: Path, progress: Progress) -> None:
-    """The adapter as one GGUF file of float32. ``base``: the shapes of the base's tensors by name in GGUF."""
+def adapter_bytes(folder: Path) -> int:
+    """Size of the numbers of the adapter's file."""
+    return sum(math.prod(weight.shape) * 4 for weight in weights(folder).values())
+
+
+def write_adapter(
+    folder: Path, layout: Layout, base: Mapping[str, tuple[int, ...]], target: Path, progress: Progress, weight: float = 1.0
+) -> None:
+    """The adapter as one GGUF file of float32. ``base``: the shapes of the base's tensors by name in GGUF.
+
+    ``weight``: how strongly it counts.
+    """
     import gguf
 
     config = json.loads((folder / CONFIG).read_text("utf-8"))
-    halves = dict(_halves(folder, layout))
-    _check_fit(folder.name, {name: weight for name, (weight, _) in halves.items()}, base)
+    found = dict(_halves(folder, layout))
+    _check_fit(folder.name, {name: half for name, (half, _) in found.items()}, base)
     alpha = float(config["lora_alpha"])
-    sizes = {name: (weight.shape, "F32") for name, (weight, _) in halves.items()}
+    sizes = {name: (half.shape, "F32") for name, (half, _) in found.items()}
     check_room(target, sum(math.prod(shape) * 4 for shape, _ in sizes.values()))
 
     def arrays() -> Iterator[Any]:
-        for name, (weight, module) in halves.items():
-            array = as_float32(weight.read())
-            if name.endswith(".lora_b"):
-                array = layout.changed(name.removesuffix(".lora_b"), array) * _correction(config, module, array.shape[1], alpha)
+        for name, (half, module) in found.items():
+            array = as_float32(half.read())
+            if name.endswith(".lora_b"):  # llama.cpp scales by alpha / rank
+                rank = array.shape[1]
+                array = layout.changed(name.removesuffix(".lora_b"), array) * (weight * _scale(config, module, rank) * rank / alpha)
             yield pack(name, array, "F32")
 
     with beside(target) as part:
@@ -80,11 +91,11 @@ def _check_fit(name: str, halves: Mapping[str, Weight], base: Mapping[str, tuple
             raise UserError(said, key="adapter_name_or_path")
 
 
-def _correction(config: Mapping[str, Any], module: str, rank: int, alpha: float) -> float:
-    """llama.cpp scales by ``alpha / rank``; by what B is multiplied where PEFT scales otherwise (arXiv 2312.03732, patterns)."""
-    own = float(next((value for key, value in (config.get("alpha_pattern") or {}).items() if _meant(key, module)), alpha))
-    scale = own / (math.sqrt(rank) if config.get("use_rslora") else rank)
-    return scale / (alpha / rank)
+def _scale(config: Mapping[str, Any], module: str, rank: int) -> float:
+    """By what PEFT multiplies the product of the halves (arXiv 2106.09685; 2312.03732 where ``use_rslora``)."""
+    patterns = config.get("alpha_pattern") or {}
+    own = float(next((value for key, value in patterns.items() if _meant(key, module)), config["lora_alpha"]))
+    return own / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 
 def _meant(key: str, module: str) -> bool:

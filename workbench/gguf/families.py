@@ -53,10 +53,11 @@ FAMILIES: Mapping[str, Family] = {
     "gemma": Family("gemma", lifted=True),
     "gemma2": Family("gemma2", lifted=True),
     "gemma3_text": Family("gemma3", lifted=True),
+    "phi": Family("phi2"),
     "phi3": Family("phi3"),
     "smollm3": Family("smollm3", permuted=True),
 }
-"""By transformers' ``model_type``. Yi and SmolLM are of the family llama, Phi-4 of phi3."""
+"""By transformers' ``model_type``. Yi and SmolLM are of the family llama, Phi-4 of phi3; phi is Phi-1.5 and Phi-2."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,11 @@ def layout_of(config: Any) -> Layout:
 def _fixed(arch: str, values: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """What llama.cpp holds to be so in a family: the setting, this model's value, and llama.cpp's."""
     gelu = arch.startswith("gemma")
-    acts = {"hidden_act": "silu"} if not gelu else {"hidden_activation": "gelu_pytorch_tanh", "hidden_act": "gelu_pytorch_tanh"}
+    acts: dict[str, Any] = {"hidden_act": "silu"}
+    if gelu:
+        acts = {"hidden_activation": "gelu_pytorch_tanh", "hidden_act": "gelu_pytorch_tanh"}
+    if arch == "phi2":
+        acts = {"hidden_act": "gelu_new", "qk_layernorm": False}
     found: list[tuple[str, Any, Any]] = [
         (name, values[name], wanted) for name, wanted in acts.items() if values.get(name) is not None
     ]

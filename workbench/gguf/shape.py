@@ -28,7 +28,10 @@ def write_shape(writer: Any, family: Family, config: Any) -> Mapping[str, Any]:
     writer.add_head_count_kv(values["num_key_value_heads"])
     writer.add_key_length(head)
     writer.add_value_length(head)
-    writer.add_layer_norm_rms_eps(values["rms_norm_eps"])
+    if "layer_norm_eps" in values:
+        writer.add_layer_norm_eps(values["layer_norm_eps"])
+    else:
+        writer.add_layer_norm_rms_eps(values["rms_norm_eps"])
     writer.add_vocab_size(values["vocab_size"])
     if family.arch in ("gemma2", "gemma3", "phi3") and values.get("sliding_window"):
         writer.add_sliding_window(values["sliding_window"])
@@ -37,6 +40,19 @@ def write_shape(writer: Any, family: Family, config: Any) -> Mapping[str, Any]:
     if values.get("final_logit_softcapping"):
         writer.add_final_logit_softcapping(values["final_logit_softcapping"])
     return _write_rotation(writer, values, head)
+
+
+def check_rotation(config: Any) -> None:
+    """UserError when llama.cpp scales no positions as the model does."""
+    told = config.get_text_config().to_dict()["rope_parameters"]
+    _rotation(told.get("full_attention") or told)
+
+
+def _rotation(told: Mapping[str, Any]) -> str:
+    kind = str(told.get("rope_type") or told.get("type") or "default")
+    if kind not in ROTATIONS:
+        raise UserError(Say.rotation(given=kind, known=", ".join(ROTATIONS)), key="model_name_or_path")
+    return kind
 
 
 def head_size(values: Mapping[str, Any]) -> int:
@@ -58,9 +74,7 @@ def _write_rotation(writer: Any, values: Mapping[str, Any], head: int) -> Mappin
     if "sliding_attention" in told:
         writer.add_rope_freq_base_swa(told["sliding_attention"]["rope_theta"])
         told = told["full_attention"]
-    kind = told.get("rope_type") or told.get("type") or "default"
-    if kind not in ROTATIONS:
-        raise UserError(Say.rotation(given=kind, known=", ".join(ROTATIONS)), key="model_name_or_path")
+    kind = _rotation(told)
     turned = int(head * (told.get("partial_rotary_factor") or values.get("partial_rotary_factor") or 1))
     writer.add_rope_dimension_count(turned)
     writer.add_rope_freq_base(told["rope_theta"])

@@ -27,12 +27,11 @@ def write_vocabulary(writer: Any, tokenizer: Any, size: int, stop_ids: Sequence[
     """
     told = json.loads(tokenizer.backend_tokenizer.to_str())
     model = told["model"]
-    if model["type"] != "BPE":
-        raise UserError(Say.kind(given=model["type"]), key="model_name_or_path")
-    pieced = bool(model.get("byte_fallback"))
+    kind, cut = _kind(told)
+    pieced = kind == "llama"
     tokens, types = _tokens(told, size, pieced)
-    writer.add_tokenizer_model("llama" if pieced else "gpt2")
-    writer.add_tokenizer_pre("default" if pieced else name_of(told["pre_tokenizer"], bool(model.get("ignore_merges"))))
+    writer.add_tokenizer_model(kind)
+    writer.add_tokenizer_pre(cut)
     writer.add_token_list(tokens)
     writer.add_token_types(types)
     if pieced:
@@ -41,8 +40,26 @@ def write_vocabulary(writer: Any, tokenizer: Any, size: int, stop_ids: Sequence[
     else:
         writer.add_token_merges([" ".join(_pair(pair)) for pair in model["merges"]])
     _write_ends(writer, tokenizer, size, stop_ids)
-    if isinstance(tokenizer.chat_template, str):
+    if isinstance(tokenizer.chat_template, dict):
+        own = {name: MARK.sub(r"{#\1 \2#}", one) for name, one in tokenizer.chat_template.items()}
+        writer.add_chat_template([{"name": name, "template": one} for name, one in own.items()])
+    elif tokenizer.chat_template:
         writer.add_chat_template(MARK.sub(r"{#\1 \2#}", tokenizer.chat_template))
+
+
+def check_tokenizer(tokenizer: Any) -> None:
+    """UserError when llama.cpp has no name for such a tokenizer."""
+    _kind(json.loads(tokenizer.backend_tokenizer.to_str()))
+
+
+def _kind(told: Mapping[str, Any]) -> tuple[str, str]:
+    """llama.cpp's names for a tokenizer and for the way in which it cuts text into words."""
+    model = told["model"]
+    if model["type"] != "BPE":
+        raise UserError(Say.kind(given=model["type"]), key="model_name_or_path")
+    if model.get("byte_fallback"):
+        return "llama", "default"
+    return "gpt2", name_of(told["pre_tokenizer"], bool(model.get("ignore_merges")))
 
 
 def _tokens(told: Mapping[str, Any], size: int, pieced: bool) -> tuple[list[str], list[int]]:

@@ -1,10 +1,10 @@
 """Reads a folder's safetensors one tensor at a time, as they lie on the disk. Knows no family and no GGUF."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from workbench.problems import UserError
 from workbench.text import Text
@@ -18,6 +18,17 @@ class Say:
     number = Text("The weight {name} is held as {given}. Accepted: F32, F16, BF16. Merge or dequantise the model first.")
     missing = Text("The weights file {file} is missing. Accepted: every file that {index} names. Get it anew.")
     torn = Text("The weights file {file} is damaged: {reason}. Accepted: a whole safetensors file. Get it anew.")
+
+
+class Source(Protocol):
+    """Where the numbers of one tensor come from."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and columns, as transformers has them."""
+
+    def read(self) -> Any:
+        """A numpy array; bfloat16 as uint16."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +45,26 @@ class Weight:
     def read(self) -> Any:
         """Its numbers as a numpy array that pages in as it is used; bfloat16 as uint16."""
         return self.stored.mmap_bytes().view(NUMPY[self.number]).reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A tensor that is computed as it is wanted, some of its rows after the other."""
+
+    shape: tuple[int, ...]
+    pieces: Callable[[], Iterable[Any]]
+    """Its rows in their order, as torch tensors of float32."""
+
+    def read(self) -> Any:
+        """All its numbers as one numpy array."""
+        import numpy
+
+        whole, done = numpy.empty(self.shape, numpy.float32), 0
+        for piece in self.pieces():
+            whole[done : done + len(piece)] = piece.numpy()
+            done += len(piece)
+        assert done == self.shape[0]
+        return whole
 
 
 def weights(folder: Path) -> Mapping[str, Weight]:

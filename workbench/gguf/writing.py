@@ -12,14 +12,14 @@ from workbench.gguf import Kind, Progress
 from workbench.gguf.families import Layout, family_of, layout_of
 from workbench.gguf.mixtures import FILE_TYPES, INSTEAD, PLAIN, Mixture
 from workbench.gguf.packing import bytes_of, check_kind, pack
-from workbench.gguf.shape import write_shape
+from workbench.gguf.shape import check_rotation, write_shape
 from workbench.gguf.vocabulary import write_vocabulary
-from workbench.gguf.weights import Weight, weights
+from workbench.gguf.weights import Source, weights
 from workbench.problems import UserError, first_line
 from workbench.text import Message, Text
 
 MARGIN_BYTES = 64 << 20
-EMBEDDINGS = "token_embd.weight"
+EMBEDDINGS, OUTPUT = "token_embd.weight", "output.weight"
 
 
 class Say:
@@ -35,7 +35,7 @@ class Plan:
     kind: Kind
     config: Any
     layout: Layout
-    tensors: Mapping[str, tuple[Weight, str]]
+    tensors: Mapping[str, tuple[Source, str]]
     """By name in the GGUF file: where the numbers are, and the type that they get."""
     notes: Sequence[Message] = field(default=())
 
@@ -46,17 +46,25 @@ class Plan:
 
 def supported(folder: Path) -> None:
     """UserError by name when the model in the folder can't become GGUF; only its config is read."""
-    family_of(_config(folder))
+    config = _config(folder)
+    family_of(config)
+    check_rotation(config)
 
 
-def plan(folder: Path, kind: Kind) -> Plan:
-    """Where every weight goes and how it is held; UserError by name before any work for what has no place."""
+def plan(folder: Path, kind: Kind, changed: Mapping[str, Source] | None = None) -> Plan:
+    """Where every weight goes and how it is held; UserError by name before any work for what has no place.
+
+    ``changed``: by name in transformers, what stands in for the folder's own numbers, or beside them.
+    """
     config = _config(folder)
     layout = layout_of(config)
-    found = {new: weight for name, weight in weights(folder).items() if (new := layout.name(name))}
+    check_rotation(config)
+    others = {layout.name(name): weight for name, weight in (changed or {}).items()}
+    found: dict[str, Source] = {new: weight for name, weight in weights(folder).items() if (new := layout.name(name))}
     if config.get_text_config().tie_word_embeddings:
-        found.pop("output.weight", None)
-    mixture = Mixture(kind, layout.layers, layout.heads // layout.key_heads, "output.weight" not in found)
+        found.pop(OUTPUT, None)
+    found |= {name: weight for name, weight in others.items() if name}
+    mixture = Mixture(kind, layout.layers, layout.heads // layout.key_heads, OUTPUT not in found)
     typed = {name: (weight, mixture.type_of(name, weight.shape)) for name, weight in found.items()}
     check_kind({kind for _, kind in typed.values()})
     stood_in = Counter(told for _, told in typed.values() if told in INSTEAD.values() and kind not in PLAIN)

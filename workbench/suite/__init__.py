@@ -5,6 +5,7 @@ Multiple choice is scored by the likelihood of an option's text, not of a letter
 point at options by letter and would all stand at chance.
 """
 
+import json
 from pathlib import Path
 
 LOCALES = ("en", "zh")
@@ -25,3 +26,10 @@ def general(locale: str) -> list[str]:
     """Short paragraphs of plain prose in the language, for the loss on general text."""
     text = (folder() / f"general_{locale}.txt").read_text("utf-8")
     return [paragraph.strip() for paragraph in text.split("\n\n") if paragraph.strip()]
+
+
+def questions(locale: str) -> list[str]:
+    """Everyday questions in the language that are answered in a few words, the easiest first."""
+    lines = (folder() / f"everyday_{locale}.jsonl").read_text("utf-8").splitlines()
+    rows = [row for row in map(json.loads, lines) if (row["category"], row["split"]) == ("following", "test")]
+    return [str(row["question"]) for row in sorted(rows, key=lambda row: row["level"])]

@@ -13,6 +13,8 @@ from workbench.tutorials.reasons import is_nothing
 
 
 class Say:
+    by_shards = Text("weights are laid together on the processor, a few rows at a time, with the same result")
+    safe_files = Text("weights are always written as safetensors, which nobody can hide code in")
     two_precisions = Text("Both bf16 and fp16 are true. Accepted: one of them, or 'precision: auto'. Take one out.")
     two_optimisers = Text("Several optimisers are chosen: {given}. Accepted: one of them. Take the others out.")
     not_yes_no = Text("{key} is '{given}'. Accepted: true or false. Enter, for example, true.")
@@ -243,6 +245,24 @@ def _evaluating(draft: Draft) -> None:
             draft.has_no_effect(key, draft.values.pop(key), why())
 
 
+def _exporting(draft: Draft) -> None:
+    """Files that merge or quantise: bits without a format mean GPTQ."""
+    if not draft.takes("export_format"):
+        return
+    if not is_nothing(draft.values.get("export_quantization_bit")):
+        if "export_format" not in draft.values:
+            draft.values.setdefault("quantization_way", "gptq")
+        draft.values.setdefault("export_format", "quantized")
+    else:
+        draft.values.pop("export_quantization_bit", None)
+    device = draft.values.pop("export_device", None)
+    if not is_nothing(device) and plain(device) not in ("cpu", "auto"):
+        draft.has_no_effect("export_device", device, Say.by_shards())
+    legacy = draft.values.pop("export_legacy_format", None)
+    if is_true(legacy):
+        draft.has_no_effect("export_legacy_format", legacy, Say.safe_files())
+
+
 def _commands(draft: Draft) -> None:
     trains, predicts = (draft.values.pop(key, None) for key in ("do_train", "do_predict"))
     if is_true(predicts) and not is_true(trains):
@@ -276,5 +296,6 @@ RULES: Sequence[Callable[[Draft], None]] = (
     _resuming,
     _dividing,
     _evaluating,
+    _exporting,
     _commands,
 )

@@ -71,6 +71,8 @@ class Room:
     seat: Any = None
     """The name of the serve run that this page looks at."""
     who: Any = None
+    wanted: Any = None
+    """What follows when another tab wants something loaded or served."""
     load: Any = None
     unload: Any = None
     compare: Any = None

@@ -43,6 +43,8 @@ class Desk:
     """What another tab wants Chat to load: a state of ``{"run": its name, "at": when}``; Chat heeds every change."""
     evaluate_with: Any = None
     """What another tab wants Evaluate to measure, in the same way; with ``report`` true, to report on."""
+    export_with: Any = None
+    """What another tab wants Export to take home, in the same way."""
     form: Any = None
     """The form of a training spec; the top bar begins it and the Train tab goes on, so that all tabs share the model."""
     worded: list[tuple[Any, Dress]] = field(default_factory=list)

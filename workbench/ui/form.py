@@ -1,6 +1,6 @@
 """Spec -> components, components -> spec, errors -> the field they belong to. Knows no field by name and no tab."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,6 +88,18 @@ class Form:
         chooser = self.kind.CHOICES[knob.place][1]
         return flat.get(chooser, self.knobs[chooser].default) in (knob.owners or (knob.plugin,))
 
+    @property
+    def turners(self) -> list[str]:
+        """The fields that decide whether others have an effect."""
+        deciding = {knob.ui.when[0] for knob in self.knobs.values() if knob.ui.when}
+        deciding |= {chooser for _, chooser in self.kind.CHOICES.values()}
+        return [key for key in self.fields if key in deciding]
+
+    @property
+    def turned(self) -> list[str]:
+        """The fields that come and go with them."""
+        return [key for key in self.fields if self.knobs[key].plugin or self.knobs[key].ui.when]
+
     def fill(self, flat: Mapping[str, Any], fresh: bool = False) -> list[Any]:
         """An update for every component that shows the values of ``flat``, defaults for those that it lacks.
 
@@ -130,6 +142,28 @@ class Form:
         return updates, list(said)
 
 
+def furnish_folds(form: Form, elsewhere: Collection[str], more: Callable[[str], Mapping[str, Any]] = lambda key: {}) -> None:
+    """Every field that has no component yet, one closed fold for each place of the spec; not those that stand ``elsewhere``.
+
+    ``more``: what a field offers beyond its declaration.
+    """
+    places: dict[str, list[str]] = {}
+    for key, knob in form.knobs.items():
+        if key not in form.fields and key not in elsewhere:
+            places.setdefault(knob.place, []).append(key)
+    for place, keys in places.items():
+
+        def dress(locale: Locale, place: str = place, first: str = keys[0]) -> dict[str, Any]:
+            chooser, section = form.kind.CHOICES.get(place), form.knobs[first].section
+            title = form.knobs[chooser[1]].label(locale) if chooser else locale.word(f"sections.{section}", section)
+            return {"label": title}
+
+        name = f"{form.prefix}-section-{place}"
+        with form.desk.words(gr.Accordion, dress, open=False, elem_id=name, elem_classes=["section"]):
+            for key in keys:
+                form.field(key, min_width=0, **more(key))
+
+
 def sentence(knob: Knob, locale: Locale) -> str:
     """The tooltip of a field: what it is, what it takes, what it is unless changed."""
     default = default_words(knob, locale)
@@ -169,7 +203,7 @@ def _component(knob: Knob, value: Any, properties: dict[str, Any]) -> Any:
         if knob.kind == "bool":
             return gr.Checkbox(value=value, **words, **properties)
         if knob.kind == "choice":
-            return gr.Dropdown(choices=list(knob.choices), value=value, **words, **properties)
+            return gr.Dropdown(value=value, **words, **{"choices": list(knob.choices), **properties})
         if knob.kind == "list" and knob.choices:
             return gr.Dropdown(choices=list(knob.choices), value=value, multiselect=True, **words, **properties)
         if knob.ui.widget in SEVERAL:

@@ -29,6 +29,7 @@ class Say:
     chat = Text("Chat with it")
     evaluate = Text("Evaluate it")
     report = Text("Report")
+    export = Text("Export")
 
 
 @dataclass
@@ -43,6 +44,7 @@ class Happening:
     chat: Any
     evaluate: Any
     report: Any
+    export: Any
     panel: Any
 
     @property
@@ -53,7 +55,7 @@ class Happening:
     @property
     def heads(self) -> list[Any]:
         """What ``head`` updates."""
-        return [self.picker, self.stop, self.resume, self.chat, self.evaluate, self.report]
+        return [self.picker, self.stop, self.resume, self.chat, self.evaluate, self.report, self.export]
 
     def show(self, name: str | None, language: str, nudge: int) -> list[Any]:
         """Everything on the right for one run; a new ``nudge`` makes the panel ask anew."""
@@ -134,7 +136,8 @@ def build_happening(desk: Desk, asking: Asking) -> None:
         chat = desk.button(Say.chat, elem_id="chat-with", scale=0, min_width=100, visible=False)
         evaluate = desk.button(Say.evaluate, elem_id="evaluate-with", scale=0, min_width=100, visible=False)
         report = desk.button(Say.report, elem_id="report-on", scale=0, min_width=80, visible=False)
-    _bind(Happening(desk, asking, picker, stop, resume, chat, evaluate, report, Live(desk).component()))
+        export = desk.button(Say.export, elem_id="export-it", scale=0, min_width=80, visible=False)
+    _bind(Happening(desk, asking, picker, stop, resume, chat, evaluate, report, export, Live(desk).component()))
 
 
 def _bind(side: Happening) -> None:
@@ -158,6 +161,7 @@ def _bind(side: Happening) -> None:
         ("chat", side.chat, desk.chat_with, False),
         ("evaluate", side.evaluate, desk.evaluate_with, False),
         ("evaluate", side.report, desk.evaluate_with, True),
+        ("export", side.export, desk.export_with, False),
     ):
         button.click(
             lambda name, tab=tab, report=report: [gr.update(selected=tab), {"run": name, "at": time.time(), "report": report}],
@@ -198,11 +202,11 @@ def run_choices(desk: Desk, locale: Locale) -> list[tuple[str, str]]:
 
 
 def _buttons(run: Run | None, locale: Locale) -> list[Any]:
-    """Stop, Resume, Chat, Evaluate and Report as the run's state allows them."""
+    """Stop, Resume, Chat, Evaluate, Report and Export as the run's state allows them."""
     state = run.state() if run else "waiting"
     stopping = run is not None and run.stopping()
     return [
         gr.update(visible=state == "running", value=locale(Say.stop_now if stopping else Say.stop)),
         gr.update(visible=run is not None and state in ("stopped", "failed", "lost", "waiting")),
-        *[gr.update(visible=run is not None and state != "running" and run.has_adapter())] * 3,
+        *[gr.update(visible=run is not None and state != "running" and run.has_adapter())] * 4,
     ]

@@ -1,6 +1,7 @@
 """The model that Chat talks to: a serve run, found, begun, ended, and told in words. Knows no component and no engine."""
 
 import html
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,10 +12,11 @@ import psutil
 
 from workbench.checking import check_serve
 from workbench.events import Failed
+from workbench.exporting.folder import made_by
 from workbench.models import checkpoints, model_name
 from workbench.problems import Problem, UserError
 from workbench.runs import Run, create, find_run, list_runs
-from workbench.specs import ServeSpec, TrainSpec, yaml_mapping
+from workbench.specs import ExportSpec, ServeSpec, TrainSpec, yaml_mapping
 from workbench.text import Locale, Text, verbatim
 from workbench.ui.chatting import KEY_VARIABLE
 from workbench.view import View
@@ -28,6 +30,8 @@ LISTED_LOADABLE = 40
 ENGINE_KEY = "infer_backend"
 URLS = ("http://", "https://")
 GGUF = ".gguf"
+EXPORTED = "models/"
+"""Before the name of an adapter that was exported there."""
 TRAINED_WITH = ("model_name_or_path", "hub", "template", "model_revision", "trust_remote_code")
 """What an adapter needs of the spec that it was trained with."""
 Condition = Literal["none", "loading", "ready", "failed", "lost"]
@@ -37,6 +41,7 @@ class Say:
     base_only = Text("Base model only")
     step = Text("{run}, step {step}")
     file = Text("file {name}")
+    adapter = Text("exported adapter {name}")
     none = Text("Nothing is loaded yet. Choose who answers, then press Load.")
     loaded = Text("loaded")
     who_tuned = Text("{model} with {adapters}")
@@ -47,6 +52,10 @@ class Say:
         "again."
     )
     detail = Text("What the process printed last")
+    no_base = Text(
+        "Nothing says over which model '{name}' was trained. Accepted: an adapter whose adapter_config.json names its base. Choose "
+        "the run that it came from."
+    )
     nothing_learned = Text(
         "The run '{name}' has saved no weights yet. Accepted: a run with a checkpoint. Choose another."
     )
@@ -110,14 +119,21 @@ def answerers(workspace: Workspace, locale: Locale) -> list[tuple[str, str]]:
             (locale(Say.step(run=run.short_name, step=_step(folder))), f"{run.name}/{folder.name}")
             for folder in checkpoints(run.folder)[::-1]
         ]
+    found += [(locale(Say.adapter(name=folder.name)), f"{EXPORTED}{folder.name}") for folder in exported_adapters(workspace)]
     return [*found, *((locale(Say.file(name=file.name)), shown) for file, shown in gguf_files(workspace))]
+
+
+def exported_adapters(workspace: Workspace) -> list[Path]:
+    """The folders in models/ that hold an adapter alone."""
+    return sorted(path.parent for path in workspace.models.glob("*/adapter_config.json") if path.parent.name[0] != ".")
 
 
 def gguf_files(workspace: Workspace) -> list[tuple[Path, str]]:
     """The GGUF files in models/ and in runs, with their paths inside the workspace."""
-    patterns = ("models/*.gguf", "models/*/*.gguf", "saves/*/*/*/*.gguf")
+    patterns = ("models/*.gguf", "models/*/*.gguf", "models/*/*/*/*.gguf", "saves/*/*/*/*.gguf")
     files = [path for pattern in patterns for path in sorted(workspace.root.glob(pattern))]
-    return [(path, path.relative_to(workspace.root).as_posix()) for path in files]
+    named = [(path, path.relative_to(workspace.root).as_posix()) for path in files]
+    return [(path, shown) for path, shown in named if not any(part.startswith(".") for part in shown.split("/"))]
 
 
 def _step(folder: Path) -> str:
@@ -175,7 +191,9 @@ def _spec(now: Standing) -> ServeSpec | None:
 
 
 def trained_with(workspace: Workspace, name: str) -> dict[str, Any]:
-    """The values with which a run's adapter, or that of its checkpoint, is loaded; UserError when there is none."""
+    """The values with which a run's adapter, that of its checkpoint, or an exported one is loaded; UserError when there is none."""
+    if name.startswith(EXPORTED):
+        return _exported_with(workspace, name)
     home, _, last = name.rpartition("/")
     checkpoint = last if last.startswith("checkpoint-") else ""
     run = find_run(workspace, home if checkpoint else name)
@@ -188,8 +206,25 @@ def trained_with(workspace: Workspace, name: str) -> dict[str, Any]:
     return {**{key: flat[key] for key in TRAINED_WITH}, "adapter_name_or_path": [adapter]}
 
 
+def _exported_with(workspace: Workspace, name: str) -> dict[str, Any]:
+    """The values for an adapter that was exported: those of its export where that is still there, else what it says itself."""
+    folder = workspace.inside(workspace.models, name.removeprefix(EXPORTED))
+    made = workspace.inside(workspace.saves, made_by(folder) or "-")
+    spec = Run(workspace, made).read_spec().spec
+    if isinstance(spec, ExportSpec):
+        flat = spec.flat()
+        return {**{key: flat[key] for key in TRAINED_WITH}, "adapter_name_or_path": [name]}
+    try:
+        base = str(json.loads((folder / "adapter_config.json").read_text("utf-8"))["base_model_name_or_path"] or "")
+    except (OSError, ValueError, KeyError, TypeError):
+        base = ""
+    if not base:
+        raise UserError(Say.no_base(name=folder.name))
+    return {"model_name_or_path": base, "adapter_name_or_path": [name]}
+
+
 def is_run(who: str) -> bool:
-    """Whether a choice of who answers names a run, and not the base, a file or an address."""
+    """Whether a choice of who answers names a run or an exported adapter, and not the base, a file or an address."""
     return bool(who) and not who.startswith(URLS) and not who.endswith(GGUF)
 
 

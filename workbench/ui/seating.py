@@ -68,23 +68,24 @@ class Seating:
         if not is_run(who):
             chosen |= dict(zip(self.beside, values[count : count + len(self.beside)], strict=True))
         chosen |= engine_values(self.room, values[count + len(self.beside) :])
-        yield from _growing(_loading(self.room, seat, language, who, chosen))
+        yield from growing(_loading(self.room, seat, language, who, chosen))
 
     def load_wanted(
         self, seat: str, language: str, wanted: Mapping[str, Any], *values: Any
     ) -> Iterator[dict[Any, Any]]:
-        who = str(wanted.get("run") or "")
-        if not who:
+        who, model = str(wanted.get("run") or ""), str(wanted.get("model") or "")
+        if not (who or model) or wanted.get("api"):
+            yield {self.room.status: gr.skip()}  # a turn without any would empty every component
             return
-        chosen, engine = self.choose(who, language), engine_values(self.room, values)
-        yield from _growing(_loading(self.room, seat, language, who, engine), chosen)
+        chosen, engine = self.choose(who, language, model), engine_values(self.room, values)
+        yield from growing(_loading(self.room, seat, language, who, {**engine, **alone(model)}), chosen)
 
-    def choose(self, who: str, language: str) -> dict[Any, Any]:
-        """The choice, with the model and the template that it was trained with in the top bar."""
+    def choose(self, who: str, language: str, model: str = "") -> dict[Any, Any]:
+        """The choice, with the model and the template that it was trained with in the top bar; ``model``: one without adapters."""
         locale = self.desk.locale(language)
         picked = gr.update(choices=answerers(self.desk.workspace, locale), value=who)
         try:
-            values = trained_with(self.desk.workspace, who) if is_run(who) else {}
+            values = trained_with(self.desk.workspace, who) if is_run(who) else alone(model)
         except UserError as error:
             return {self.room.who: picked, self.room.status: wrong(error.problems, locale)}
         return {self.room.who: picked, **{self.form.fields[key]: values[key] for key in SHARED if key in values}}
@@ -127,6 +128,11 @@ class Seating:
         return gr.update(choices=answerers(self.desk.workspace, self.desk.locale(language)))
 
 
+def alone(model: str) -> dict[str, Any]:
+    """The values of a model that is asked for as it is, with the template that lies beside it."""
+    return {"model_name_or_path": model, "template": "auto"} if model else {}
+
+
 def bind_loading(room: Room) -> None:
     """Everything of the bar above the conversation."""
     side, desk = Seating(room), room.desk
@@ -136,7 +142,9 @@ def bind_loading(room: Room) -> None:
     quiet: dict[str, Any] = {"show_progress": "hidden"}
     room.load.click(side.load, [*at_seat, *side.loaders, *engine], loading, **quiet)
     wanted = [*at_seat, desk.chat_with, *engine]
-    desk.chat_with.change(side.load_wanted, wanted, [*loading, room.who, *shared], **quiet)
+    # A name that comes together with the list that it stands in is not shown: the list goes first.
+    room.wanted = desk.chat_with.change(side.refresh, desk.language, room.who, **quiet)
+    room.wanted.then(side.load_wanted, wanted, [*loading, room.who, *shared], **quiet)
     room.unload.click(side.unload, at_seat, shown, **quiet)
     room.who.input(side.choose, [room.who, desk.language], [room.who, room.status, *shared], **quiet)
     room.who.focus(side.refresh, desk.language, room.who, **quiet)
@@ -159,7 +167,7 @@ def bind_loading(room: Room) -> None:
     _welcome(room)
 
 
-def _growing(turns: Iterator[dict[Any, Any]], shown: Mapping[Any, Any] | None = None) -> Iterator[dict[Any, Any]]:
+def growing(turns: Iterator[dict[Any, Any]], shown: Mapping[Any, Any] | None = None) -> Iterator[dict[Any, Any]]:
     """The turns, each with all that was shown before it: of turns in quick succession a page may draw only the last."""
     all_shown = dict(shown or {})
     for turn in turns:

@@ -19,8 +19,20 @@ from workbench.ui.chatting import KEY_VARIABLE, speakers
 from workbench.ui.clients import Server, clients, copy_button
 from workbench.ui.desk import Arrival, static
 from workbench.ui.launchers import PORT, write_launchers
-from workbench.ui.loading import Standing, begin, end, is_ours, is_run, serve_spec, standing, stands, told, wrong
-from workbench.ui.seating import SHARED
+from workbench.ui.loading import (
+    EXPORTED,
+    Standing,
+    begin,
+    end,
+    is_ours,
+    is_run,
+    serve_spec,
+    standing,
+    stands,
+    told,
+    wrong,
+)
+from workbench.ui.seating import SHARED, Seating, alone, growing
 
 FIELDS = ("api_host", "api_port", "api_allowed_origins")
 
@@ -57,6 +69,7 @@ class Panel:
     """The components of the fold."""
 
     room: Room
+    fold: Any = None
     key: Any = None
     start: Any = None
     stop: Any = None
@@ -118,9 +131,10 @@ def is_forgotten(room: Room, now: Standing) -> bool:
 def furnish_serving(room: Room) -> Panel:
     """The fold's components in their places."""
     desk, panel = room.desk, Panel(room)
-    with desk.words(
+    panel.fold = desk.words(
         gr.Accordion, lambda locale: {"label": locale(Say.title)}, open=False, elem_id="chat-api", elem_classes=["section"]
-    ):
+    )
+    with panel.fold:
         for key in FIELDS:
             room.engine.field(key, **({"value": str(PORT)} if key == "api_port" else {}))
         panel.key = desk.words(
@@ -149,6 +163,9 @@ def bind_serving(panel: Panel, loaders: Sequence[Any]) -> None:
     opened = [*room.standing_outputs, *fields, panel.told, *panel.outputs]
     opening = Opening(panel, len(loaders), [one.elem_id.removeprefix("field-") for one in loaders[1:]])
     panel.start.click(opening.start, given, opened, trigger_mode="once", **quiet)
+    seen = [panel.fold, room.drawer, room.who, *loaders[1:]]
+    wanted = [room.seat, desk.language, panel.key, desk.chat_with, *room.engine.components]
+    room.wanted.then(opening.wanted, wanted, [*opened, *seen], **quiet)
     panel.stop.click(opening.stop, [room.seat, desk.language], opened, trigger_mode="once", **quiet)
     gr.on(
         [panel.key.submit, panel.key.blur],
@@ -187,10 +204,7 @@ class Opening:
         if is_run(who or ""):
             chosen = {key: value for key, value in chosen.items() if key in SHARED}
         flat = dict(zip(room.engine.fields, engine, strict=True))
-        served = {key: flat[key] for key in FIELDS}
-        if str(served["api_port"]).strip() in ("", "0"):  # a free one would be another after every start
-            served["api_port"] = str(PORT)
-        return who or "", {**chosen, **engine_values(room, engine), **served}
+        return who or "", {**chosen, **engine_values(room, engine), **_served(flat)}
 
     def _mark(self, problems: Sequence[Problem], language: str) -> dict[Any, Any]:
         room = self.panel.room
@@ -201,10 +215,28 @@ class Opening:
             if key in FIELDS
         }
 
+    def wanted(
+        self, seat: str, language: str, key: str, wanted: Mapping[str, Any], *engine: Any
+    ) -> Iterator[dict[Any, Any]]:
+        """What another tab wants to be served: a run, a file, or a model as it is."""
+        room, panel = self.panel.room, self.panel
+        if not wanted.get("api"):
+            yield {panel.told: gr.skip()}  # a turn without any would empty every component
+            return
+        who, model = str(wanted.get("run") or ""), str(wanted.get("model") or "")
+        chosen = {**Seating(room).choose(who, language, model), panel.fold: gr.update(open=True), room.drawer: gr.update(visible=True)}
+        # What was never seen has no value in the browser yet.
+        given = [room.engine.default(key) if one is None else one for key, one in zip(room.engine.fields, engine, strict=True)]
+        flat = dict(zip(room.engine.fields, given, strict=True))
+        values = {**alone(model), **engine_values(room, given), **_served(flat)}
+        yield from growing(self._start(seat, language, key or "", who, values), chosen)
+
     def start(self, seat: str, language: str, key: str, *given: Any) -> Iterator[dict[Any, Any]]:
+        yield from self._start(seat, language, key, *self._values(given))
+
+    def _start(self, seat: str, language: str, key: str, who: str, values: Mapping[str, Any]) -> Iterator[dict[Any, Any]]:
         room, panel = self.panel.room, self.panel
         locale = room.desk.locale(language)
-        who, values = self._values(given)
         try:
             spec = serve_spec(room.desk.workspace, who, values)
             serving = spec.serving
@@ -251,9 +283,18 @@ class Opening:
         who, values = self._values(given)
         try:
             spec = serve_spec(workspace, who, values)
-            files = write_launchers(workspace, spec, who.partition("/checkpoint-")[0] if is_run(who) else "")
+            of_run = is_run(who) and not who.startswith(EXPORTED)
+            files = write_launchers(workspace, spec, who.partition("/checkpoint-")[0] if of_run else "")
         except UserError as error:
             return {panel.told: wrong(error.problems, locale), **self._mark(error.problems, language)}
         names = ", ".join(file.relative_to(workspace.root).as_posix() for file in files[1:])
         words = html.escape(locale(Say.written(files=verbatim(names))))
         return {panel.told: f'<p class="quiet" role="status">{words}</p>', **self._mark([], language)}
+
+
+def _served(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the API is opened."""
+    served = {key: flat[key] for key in FIELDS}
+    if str(served["api_port"]).strip() in ("", "0"):  # a free one would be another after every start
+        served["api_port"] = str(PORT)
+    return served

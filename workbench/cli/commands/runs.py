@@ -1,4 +1,4 @@
-"""``runs``: list, show, stop, resume, extend and delete runs, by folder or by name. Starts only what goes on from one."""
+"""``runs``: list, show, stop, resume, extend, bundle and delete runs, by folder or by name. Starts only what goes on from one."""
 
 import os
 import sys
@@ -9,6 +9,7 @@ from functools import partial
 
 from workbench import locks
 from workbench.cli import DONE, FAILED
+from workbench.cli.bundling import OUT, bundle, taken_out
 from workbench.cli.follow import follow, say_ending, say_remedies, shown_path
 from workbench.cli.interrupts import counted
 from workbench.cli.overview import command_help
@@ -31,7 +32,7 @@ YES = ("y", "yes", "j", "ja", "是", "да", "はい", "예")
 
 
 class Say:
-    title = Text("List, show, stop, resume, extend and delete runs.")
+    title = Text("List, show, stop, resume, extend, bundle and delete runs.")
     names = Text("NAME is a run's folder, its path inside saves/, or the end of that path.")
     do_list = Text("list: every run, the newest first, with its state.")
     do_show = Text("show: the state in the first word, then the figures; what went wrong when it failed.")
@@ -44,6 +45,10 @@ class Say:
     do_extend = Text(
         "extend: train a finished run for further epochs, as a new run that goes on from its last checkpoint with its "
         "optimiser; with --follow watch it until it ends."
+    )
+    do_bundle = Text(
+        "bundle: one zip of a finished run: spec, hashes of its rows, versions, events, report, its adapter. --data puts the rows "
+        "in, --weights a whole model's weights too, --out FILE.zip says where it goes. 'replay' trains it again."
     )
     do_delete = Text("delete: the folder with all that is in it; asks first, unless --yes is given.")
     states = Text(
@@ -75,6 +80,7 @@ FLAGS: Mapping[str, tuple[str, ...]] = {
     "stop": (),
     "resume": ("--follow",),
     "extend": ("--follow", "--epochs"),
+    "bundle": ("--data", "--weights", "--out"),
     "delete": ("--yes",),
 }
 
@@ -85,11 +91,11 @@ def title() -> Message:
 
 def help(locale: Locale) -> Iterator[str]:
     sentences = (Say.title, Say.do_list, Say.do_show, Say.do_stop, Say.do_resume, Say.do_resume_fewer,
-                 Say.do_extend, Say.do_delete, Say.names, Say.states)
+                 Say.do_extend, Say.do_bundle, Say.do_delete, Say.names, Say.states)
     yield from command_help(
         locale,
         "runs list | show NAME | stop NAME | resume NAME [key=value ...] [--follow] | extend NAME --epochs N [--follow] | "
-        "delete NAME ... [--yes]",
+        "bundle NAME [--data] [--weights] [--out FILE.zip] | delete NAME ... [--yes]",
         sentences,
     )
 
@@ -105,6 +111,7 @@ def run(words: Sequence[str], workspace: Workspace, screen: Screen) -> int:
             raise UserError(Say.unknown_near(given=plain(action), known=known, nearest=near[0]))
         raise UserError(Say.unknown(given=plain(action), known=known))
     epochs, rest = _epochs(rest) if action == "extend" else (0.0, rest)
+    out, rest = taken_out(rest, OUT) if action == "bundle" else (None, rest)
     settings = [word for word in rest if _is_setting(word)] if action == "resume" else []
     rest = [word for word in rest if word not in settings]
     flags = [word for word in rest if word.startswith("-")]
@@ -120,6 +127,7 @@ def run(words: Sequence[str], workspace: Workspace, screen: Screen) -> int:
         "stop": lambda: max(_stop(one, screen) for one in chosen),
         "resume": lambda: _resume(chosen[0], dict(word.split("=", 1) for word in settings), screen, bool(flags)),
         "extend": lambda: _extend(chosen[0], epochs, screen, bool(flags)),
+        "bundle": lambda: bundle(chosen[0], screen, flags, out),
         "delete": lambda: max(_delete(one, screen, bool(flags)) for one in chosen),
     }
     return actions[action]()
@@ -130,7 +138,7 @@ def _named(workspace: Workspace, action: str, names: Sequence[str]) -> list[Run]
     if not names:
         known = ", ".join(run.name for run in list_runs(workspace)[:8]) or "-"
         raise UserError(Say.no_name(known=known, action=action))
-    if len(names) > 1 and action in ("show", "resume", "extend"):
+    if len(names) > 1 and action in ("show", "resume", "extend", "bundle"):
         raise UserError(Say.one_name(count=len(names)))
     found: dict[str, Run] = {}
     problems: list[Problem] = []
@@ -146,7 +154,7 @@ def _named(workspace: Workspace, action: str, names: Sequence[str]) -> list[Run]
 
 
 def _list(workspace: Workspace, screen: Screen) -> int:
-    found = [run for job in ("serve", "evaluate", "train") for run in list_runs(workspace, job)]
+    found = [run for job in ("serve", "export", "evaluate", "train") for run in list_runs(workspace, job)]
     if not found:
         screen.say(Say.none())
     screen.lines(rows_of_list(found, screen.locale))

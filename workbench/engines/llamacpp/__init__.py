@@ -14,6 +14,7 @@ from pydantic import Field
 
 from workbench.engines import (
     BASE,
+    Chat,
     Embedding,
     Engine,
     EngineSpec,
@@ -131,6 +132,15 @@ class LlamaCpp:
 
     def tokens(self, prompt: Prompt) -> Sequence[int]:
         return self._prompt(self._tokenizer, prompt)
+
+    def read(self, chat: Chat) -> Sequence[int]:
+        """By the tokenizer and the template inside the GGUF file."""
+        thinking = {} if chat.enable_thinking is None else {"chat_template_kwargs": {"enable_thinking": chat.enable_thinking}}
+        tools = {"tools": list(chat.tools)} if chat.tools else {}
+        with self._shared.leased() as wire:
+            told = wire.post("/apply-template", {"messages": list(chat.messages), **tools, **thinking})
+            found = wire.post("/tokenize", {"content": told["prompt"], "add_special": True, "parse_special": True})
+        return [int(token) for token in found["tokens"]]
 
     def stream(self, model: str, prompt: Prompt, sampling: Sampling, gone: Callable[[], bool]) -> Iterator[Piece]:
         ids = self._prompt(self._tokenizer, prompt)

@@ -50,6 +50,8 @@ class Files:
 
     def lora(self, folder: Path) -> Path | None:
         """A LoRA adapter over the base; None for what is no plain one."""
+        if is_gguf(folder):
+            return folder
         if not (folder / CONFIG).is_file() or not is_plain_lora(folder):
             return None
         target = self._folder / f"{_stem(folder)}-{_stamp((self._base, folder))}.lora.gguf"

@@ -30,6 +30,7 @@ from workbench.engines.transformers.computing import Apart, Computing, Together,
 from workbench.engines.transformers.drawing import Chooser
 from workbench.engines.transformers.grammars import Grammars
 from workbench.engines.transformers.loop import Loop, Request
+from workbench.engines.transformers.packing import pack
 from workbench.engines.transformers.scoring import Reading, Scoring, most_tokens
 from workbench.engines.transformers.voices import Voices
 from workbench.engines.transformers.writing import Writing
@@ -65,8 +66,9 @@ def open(spec: Spec, opening: Opening) -> Engine:
     """Load tokenizer, base and every adapter."""
     precision = _precision(spec.infer_dtype)
     tokenizer = opening.tokenizer()
-    base = opening.model(precision)
-    voices = Voices(base, opening.adapters, lambda folder: opening.whole(folder, precision))
+    rows = spec.max_num_seqs
+    base = pack(opening.model(precision), rows)
+    voices = Voices(base, opening.adapters, lambda folder: pack(opening.whole(folder, precision), rows))
     opening.note(Say.weights(precision=precision, device=base.device.type))
     return Transformers(voices, tokenizer, _stop_ids(base, tokenizer, opening), opening, precision, spec.max_num_seqs)
 

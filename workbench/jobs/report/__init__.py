@@ -6,6 +6,7 @@ Asks base and tuned the same, keeps every answer as an evaluation does, and goes
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from workbench import engines, reports, stages
@@ -17,8 +18,9 @@ from workbench.examining.asking import ask_all
 from workbench.examining.benchmarks import run_tasks
 from workbench.examining.examinee import BENCHMARKS, Answered
 from workbench.examining.losses import encoders_of, measure_losses, room
+from workbench.examining.rewording import in_other_words, reword
 from workbench.jobs.report.figures import figures_of
-from workbench.jobs.report.rows import Plan, plan_rows
+from workbench.jobs.report.rows import IDENTITY, REPHRASED, TRAIN, Plan, plan_rows
 from workbench.opening import prepare
 from workbench.problems import UserError
 from workbench.reporting import READABLE, REPORT, Pair, Shown
@@ -32,6 +34,8 @@ from workbench.workspace import source_folder
 LEAST_TOKENS, MOST_TOKENS = 96, 512
 """Of an answer: half as long again as the longest of the set's own among those that are asked, within these bounds."""
 LOST_SHOWN = 12
+TOGETHER = 32
+"""Answers that grow at once."""
 
 
 class Say:
@@ -50,9 +54,10 @@ def run(spec: ReportSpec, desk: Desk) -> dict[str, float]:
     plan = plan_rows(desk.run.workspace, recipe, encoder, spec.report.report_rows, spec.report.identity_questions)
     if recipe.data.streaming:
         desk.note(Say.streamed(), "warning")
+    ask_in_other_words(spec, plan, desk)
     desk.note(Say.begun(questions=len(plan.questions), losses=len(plan.samples)))
     kept = Kept(desk.run.folder / ANSWERS)
-    usual = EvalSpec().engine
+    usual = EvalSpec().engine.model_copy(update={"max_num_seqs": TOGETHER})
     engine = plugins(engines)[usual.infer_backend].open(usual, opening)
     try:
         names = {BASE: BASE, TUNED: next(name for name in engine.models if name != BASE)}
@@ -65,6 +70,18 @@ def run(spec: ReportSpec, desk: Desk) -> dict[str, float]:
         engine.close()
     desk.phase("scoring")
     return write(spec, trained, card(figures_of(recipe, plan, kept, trained.view(), suite, lost)))
+
+
+def ask_in_other_words(spec: ReportSpec, plan: Plan, desk: Desk) -> None:
+    """Put a chosen model's words in the place of the rules' where one is named; who the model is is asked in both."""
+    url, model = spec.report.paraphrase_url, spec.report.paraphrase_model
+    if not url:
+        return
+    learned, who = ([one for one in plan.questions if one.set == kind] for kind in (TRAIN, IDENTITY))
+    words = reword(url, model, [*learned, *who], desk.run.folder, desk)
+    new = {one.place: one for one in in_other_words(learned, words, REPHRASED)}
+    plan.questions = [new.pop(one.place, one) for one in plan.questions] + list(new.values())
+    plan.questions += [replace(one, row=len(who) + at) for at, one in enumerate(in_other_words(who, words, IDENTITY))]
 
 
 def everyday(

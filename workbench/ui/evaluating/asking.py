@@ -25,8 +25,8 @@ from workbench.ui.asking import VALUE_BOXES
 from workbench.ui.data.room import filled
 from workbench.ui.data.shelf import SHAPES
 from workbench.ui.desk import Desk
-from workbench.ui.evaluating.whom import ENGINE, ENGINE_KEY, learned, spec_values, trained
-from workbench.ui.form import Form
+from workbench.ui.evaluating.whom import learned, spec_values, trained
+from workbench.ui.form import Form, furnish_folds
 from workbench.ui.loading import answerers
 
 SHARED = ("model_name_or_path", "hub", "template")
@@ -164,11 +164,7 @@ def furnish_asking(desk: Desk) -> Asking:
 def _furnish_sections(asking: Asking) -> None:
     """Every field that has no place yet, in closed sections."""
     desk, form = asking.desk, asking.form
-    places: dict[str, list[str]] = {}
-    for key, knob in form.knobs.items():
-        elsewhere = key in (*SHARED, "adapter_name_or_path") or knob.ui.widget == "values"
-        if key not in form.fields and not elsewhere:
-            places.setdefault(knob.place, []).append(key)
+    elsewhere = [*SHARED, "adapter_name_or_path", *(key for key, knob in form.knobs.items() if knob.ui.widget == "values")]
     advanced = desk.words(
         gr.Accordion,
         lambda locale: {"label": locale(Say.advanced)},
@@ -177,17 +173,7 @@ def _furnish_sections(asking: Asking) -> None:
         elem_classes=["section"],
     )
     with advanced, gr.Column(elem_id="eval-sections"):
-        for place, keys in places.items():
-
-            def dress(locale: Locale, place: str = place, keys: Sequence[str] = tuple(keys)) -> dict[str, Any]:
-                section = form.knobs[keys[0]].section
-                engine = form.knobs[ENGINE_KEY].label(locale)
-                return {"label": engine if place == ENGINE else locale.word(f"sections.{section}", section)}
-
-            name = f"eval-section-{place}"
-            with desk.words(gr.Accordion, dress, open=False, elem_id=name, elem_classes=["section"]):
-                for key in keys:
-                    form.field(key, min_width=0, **_choices(key))
+        furnish_folds(form, elsewhere, _choices)
         _furnish_report(asking)
 
 

@@ -23,10 +23,9 @@ from workbench.ui.evaluating.progress import Watch, foot, head, said
 from workbench.ui.evaluating.reported import having, is_report, is_there, read_card, state_of, trained_of
 from workbench.ui.evaluating.samples import samples_part
 from workbench.ui.evaluating.sheet import read_sheet
+from workbench.ui.parts import Drawn, fresh, signed
 
 Part = Callable[[Locale, Run, Mapping[str, Any]], str]
-Drawn = Mapping[str, tuple[str, Callable[[], str]]]
-"""Parts of the page by name: a mark that changes with what is drawn, and what draws it."""
 
 
 class Say:
@@ -101,20 +100,20 @@ class Panel:
         if run is None:
             drawn = _missing(locale) if name else _empty(locale)
             none: Drawn = {"head": ("none", lambda: drawn), "body": ("none", str), "foot": ("none", str)}
-            return {"state": "none", **_new(none, question, f"{name} {locale.name}")}
+            return {"state": "none", **fresh(none, question, f"{name} {locale.name}")}
         watched = self._watch.look(run)
         state = state_of(run)
         stopping = state == "running" and run.stop_file.exists()
         look = question.get("look")
         look = look if isinstance(look, Mapping) else {}
         drawing = REPORT_PARTS if is_report(run) else PARTS
-        marks = [*(_signed(file) for file in _files(run)), state == "finished"]
+        marks = [*(signed(file) for file in _files(run)), state == "finished"]
         parts: Drawn = {
             "head": (f"{watched.inode} {watched.offset} {state} {stopping}", lambda: head(watched, state, stopping, locale)),
             "body": (json.dumps([*marks, look]), lambda: "".join(part(locale, run, look) for part in drawing)),
-            "foot": (f"{len(watched.view.notes)} {_signed(run.log)}", lambda: foot(watched, state, locale)),
+            "foot": (f"{len(watched.view.notes)} {signed(run.log)}", lambda: foot(watched, state, locale)),
         }
-        return {"state": state, "stopping": stopping, **_new(parts, question, f"{name} {locale.name}")}
+        return {"state": state, "stopping": stopping, **fresh(parts, question, f"{name} {locale.name}")}
 
     def file(self, question: Mapping[str, Any]) -> dict[str, str]:
         """A download: its name and its text; empty where there is nothing."""
@@ -138,15 +137,6 @@ class Panel:
         return run if (is_there(run) if is_report(run) else (folder / "spec.yaml").is_file()) else None
 
 
-def _new(parts: Drawn, question: Mapping[str, Any], whose: str) -> dict[str, Any]:
-    """The parts whose marks the browser has not seen."""
-    seen = question.get("seen")
-    seen = seen if isinstance(seen, Mapping) else {}
-    marked = {name: f"{whose} {mark}" for name, (mark, _) in parts.items()}
-    fresh = {name: draw() for name, (_, draw) in parts.items() if seen.get(name) != marked[name]}
-    return {"seen": marked, "parts": fresh}
-
-
 def _report_file(made: Run, kind: str, locale: Locale) -> dict[str, str]:
     """The report to keep: to read in the visitor's language, or as it stands; empty where it can't be read."""
     trained = trained_of(made)
@@ -165,14 +155,6 @@ def _files(run: Run) -> Sequence[Path]:
     if not is_report(run):
         return [run.folder / RESULTS, run.folder / SAMPLES]
     return [one.folder / REPORT for one in (trained_of(run), *having(run.workspace))]
-
-
-def _signed(path: Path) -> str:
-    try:
-        status = path.stat()
-    except OSError:
-        return ""
-    return f"{status.st_mtime_ns} {status.st_size}"
 
 
 def _empty(locale: Locale) -> str:

@@ -11,7 +11,7 @@ from workbench.checking import Checked
 from workbench.data.datasets import read_catalogue
 from workbench.problems import Problem, UserError
 from workbench.runs import Run, create
-from workbench.specs import EvalSpec
+from workbench.specs import EvalSpec, Spec
 from workbench.ui.asking import box_marks, box_updates, value_names
 from workbench.ui.data.room import QUIET, SHARED, filled
 from workbench.ui.desk import Arrival, Desk
@@ -124,25 +124,16 @@ class Pressing:
             return [kept, *[gr.skip()] * len(self.side.shown), *marks]
         return [{**kept, "run": run.name}, *self.side.show(run.name, language, int(panel["nudge"]) + 1), *marks]
 
+    def look(self, language: str, who: str, names: str, *values: Any) -> tuple[Checked[EvalSpec], list[Any]]:
+        """What the form says, with every problem marked."""
+        checked = self.asking.check(who or "", names, values)
+        return checked, self.mark(language, who or "", names, checked, values)
+
     def turn(self, *values: Any) -> list[Any]:
         """The fields that count beside those that decide about them are seen, the others are not."""
         form = self.asking.form
-        used = form.used(dict(zip(self.turners, values, strict=True)))
-        return [gr.update(visible=key in used) for key in self.turned]
-
-    @property
-    def turners(self) -> list[str]:
-        """The fields that decide whether others have an effect."""
-        form = self.asking.form
-        deciding = {knob.ui.when[0] for knob in form.knobs.values() if knob.ui.when}
-        deciding |= {chooser for _, chooser in form.kind.CHOICES.values()}
-        return [key for key in form.fields if key in deciding]
-
-    @property
-    def turned(self) -> list[str]:
-        """The fields that come and go."""
-        form = self.asking.form
-        return [key for key in form.fields if form.knobs[key].plugin or form.knobs[key].ui.when]
+        used = form.used(dict(zip(form.turners, values, strict=True)))
+        return [gr.update(visible=key in used) for key in form.turned]
 
     def list_anew(self, language: str) -> Any:
         """Who can be measured, as the runs are now."""
@@ -169,8 +160,8 @@ class Pressing:
         return [*top, *[""] * len(self.asking.boxes), *(form.default(key) for key in TOLD)]
 
 
-def begin(desk: Desk, spec: EvalSpec) -> tuple[Run | None, list[Problem]]:
-    """The evaluation, started; or what stands in its way."""
+def begin(desk: Desk, spec: Spec) -> tuple[Run | None, list[Problem]]:
+    """A new run of it, started; or what stands in its way."""
     try:
         run = create(desk.workspace, spec)
         run.start()
@@ -190,10 +181,10 @@ def bind_pressing(asking: Asking, side: Happening, preview: Preview) -> None:
     form.fields["dataset"].focus(lambda: gr.update(choices=press.sets()), None, form.fields["dataset"], **QUIET)
     desk.evaluate_with.change(press.wanted, [desk.evaluate_with, desk.language], press.picks, **SHARED)
     bind_reporting(asking, side)
-    turners, turned = [form.fields[key] for key in press.turners], [form.fields[key] for key in press.turned]
+    turners, turned = [form.fields[key] for key in form.turners], [form.fields[key] for key in form.turned]
     gr.on([one.change for one in turners], press.turn, turners, turned, **SHARED)
     started = [side.kept, *side.shown, *press.marks]
     asking.start.click(press.start, [side.kept, side.panel, *asking.inputs], started, **QUIET)
-    asking.preview.click(preview.show(press.mark), [preview.opened, *asking.inputs], [*preview.outputs, *press.marks], **QUIET)
+    asking.preview.click(preview.show(press.look), [preview.opened, *asking.inputs], [*preview.outputs, *press.marks], **QUIET)
     desk.retellings.append((press.retell, asking.telling, [*press.told, asking.who]))
     desk.arrivals.append(Arrival(press.arrive, [asking.who, form.fields["dataset"], asking.line]))

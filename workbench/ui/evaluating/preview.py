@@ -1,4 +1,4 @@
-"""The preview of an evaluation: its spec as text and as a file, and the command that does the same."""
+"""The preview of what a form asks for: its spec as text and as a file, and the command that does the same. Knows no form."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,13 +6,15 @@ from typing import Any
 
 import gradio as gr
 
+from workbench.checking import Checked
 from workbench.text import Text
 from workbench.ui.data.room import QUIET
 from workbench.ui.desk import Desk
-from workbench.ui.evaluating.asking import Asking
 from workbench.ui.preview import DOWNLOAD, HIDDEN
 
-COMMAND = "python app.py eval spec.yaml"
+COMMAND = "python app.py {command} spec.yaml"
+Look = Callable[..., tuple[Checked[Any], list[Any]]]
+"""What the form says, from the values of its components, and the marks of every problem."""
 
 
 class Say:
@@ -23,9 +25,9 @@ class Say:
 
 @dataclass(frozen=True)
 class Preview:
-    """The panel below the buttons."""
+    """The panel below the buttons. ``name``: the word of the terminal that does the same."""
 
-    asking: Asking
+    name: str
     opened: Any
     panel: Any
     spec: Any
@@ -37,15 +39,15 @@ class Preview:
         """What ``show`` updates, before the marks."""
         return [self.opened, self.panel, self.spec, self.command]
 
-    def show(self, mark: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    def show(self, look: Look) -> Callable[..., list[Any]]:
         """Opens the panel, or closes it; problems are marked instead."""
 
-        def show(opened: bool, language: str, who: str, names: str, *values: Any) -> list[Any]:
-            checked = self.asking.check(who or "", names, values)
-            marks = mark(language, who or "", names, checked, values)
+        def show(opened: bool, *values: Any) -> list[Any]:
+            checked, marks = look(*values)
             if opened or checked.spec is None:
                 return [False, *[gr.update(visible=False)] * 3, *(self._skipped(marks) if opened else marks)]
-            texts = [gr.update(visible=True, value=text) for text in (checked.spec.to_yaml(), COMMAND)]
+            shown = (checked.spec.to_yaml(), COMMAND.format(command=self.name))
+            texts = [gr.update(visible=True, value=text) for text in shown]
             return [True, gr.update(visible=True), *texts, *marks]
 
         return show
@@ -54,13 +56,11 @@ class Preview:
         return [gr.skip()] * len(marks)
 
 
-def furnish_preview(desk: Desk, asking: Asking) -> Preview:
+def furnish_preview(desk: Desk, title: Text = Say.the_spec, prefix: str = "eval") -> Preview:
     """The panel, closed."""
-    with gr.Column(visible=False, elem_id="eval-preview-panel") as panel:
-        spec = desk.words(
-            gr.Code, lambda locale: {"label": locale(Say.the_spec)}, language="yaml", max_lines=18, **HIDDEN
-        )
+    with gr.Column(visible=False, elem_id=f"{prefix}-preview-panel") as panel:
+        spec = desk.words(gr.Code, lambda locale: {"label": locale(title)}, language="yaml", max_lines=18, **HIDDEN)
         command = desk.words(gr.Code, lambda locale: {"label": locale(Say.the_command)}, language="shell", **HIDDEN)
-        save = desk.button(Say.save, size="sm", elem_id="eval-save")
+        save = desk.button(Say.save, size="sm", elem_id=f"{prefix}-save")
     save.click(None, spec, None, js=DOWNLOAD, **QUIET)
-    return Preview(asking, gr.State(False), panel, spec, command, save)
+    return Preview(prefix, gr.State(False), panel, spec, command, save)

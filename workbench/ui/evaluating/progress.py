@@ -3,7 +3,7 @@
 import html
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from workbench.evaluating.records import BASE, TUNED
@@ -121,20 +121,21 @@ class Watched:
 
 
 class Watch:
-    """Evaluations that browsers look at: each file is read once, however many look."""
+    """Runs that browsers look at: each file is read once, however many look. ``asked``: the models that a run asks."""
 
-    def __init__(self) -> None:
+    def __init__(self, asked: Callable[[Run], Sequence[str]] | None = None) -> None:
+        self._asked = asked or asked_models
         self._watched: OrderedDict[str, Watched] = OrderedDict()
         self._turn = threading.Lock()
 
     def look(self, run: Run) -> Watched:
         """The run as it is now. A file that became shorter, or another one, belongs to a new run of that name."""
         with self._turn:
-            watched = self._watched.pop(run.name, None) or Watched(run, asked_models(run))
+            watched = self._watched.pop(run.name, None) or Watched(run, self._asked(run))
             status = run.events.stat() if run.events.exists() else None
             size, inode = (status.st_size, status.st_ino) if status else (0, -1)
             if size < watched.offset or watched.inode not in (-1, inode):
-                watched = Watched(run, asked_models(run))
+                watched = Watched(run, self._asked(run))
             entries, watched.offset = tail(run.events, watched.offset)
             watched.inode = inode
             watched.take(entries)
@@ -161,14 +162,19 @@ def said(locale: Locale, words: Text) -> str:
 
 def head(watched: Watched, state: State, stopping: bool, locale: Locale) -> str:
     """Name, state and buttons; while it goes on or was broken off also how far it is."""
+    name, buttons = called(locale, watched.run), _buttons(watched.run, state, stopping, locale)
+    return heading(watched, state, stopping, locale, name, buttons) + message(watched, state, locale)
+
+
+def heading(watched: Watched, state: State, stopping: bool, locale: Locale, name: str, buttons: str) -> str:
+    """The line with the name, and the bar unless all is done; ``buttons`` is HTML."""
     shown = "stopping" if stopping else state
     word = locale(Say.stopping if stopping else STATES[state])
-    name = html.escape(called(locale, watched.run))
     return (
         f'<div class="head"><span class="chip {shown}" role="status">{html.escape(word)}</span>'
-        f'<span class="name">{name}</span><span class="time">{html.escape(_time(watched, state, locale))}</span>'
-        f'<span class="acts">{_buttons(watched.run, state, stopping, locale)}</span></div>'
-        f"{'' if state == 'finished' else bar(watched, state, locale)}{message(watched, state, locale)}"
+        f'<span class="name">{html.escape(name)}</span><span class="time">{html.escape(_time(watched, state, locale))}</span>'
+        f'<span class="acts">{buttons}</span></div>'
+        f"{'' if state == 'finished' else bar(watched, state, locale)}"
     )
 
 
@@ -186,13 +192,22 @@ def _time(watched: Watched, state: State, locale: Locale) -> str:
 
 
 def _buttons(run: Run, state: State, stopping: bool, locale: Locale) -> str:
-    acts = [("stop", Say.stop_now if stopping else Say.stop)] if state == "running" else [("delete", Say.delete)]
-    if state in ("stopped", "failed", "lost", "waiting"):
-        acts.insert(0, ("resume", Say.resume))
+    acts = usual_acts(state, stopping)
     if state == "finished" and is_report(run):
         acts.insert(0, ("again", Say.again))
     goes = Say.sure_report(run=trained_of(run).name) if is_report(run) else Say.sure(name=run.name)
-    sure = html.escape(locale(goes), quote=True)
+    return act_buttons(acts, locale(goes), locale)
+
+
+def usual_acts(state: State, stopping: bool) -> list[tuple[str, Text]]:
+    """What can be done with every run in this state, with its words."""
+    acts = [("stop", Say.stop_now if stopping else Say.stop)] if state == "running" else [("delete", Say.delete)]
+    return [("resume", Say.resume), *acts] if state in ("stopped", "failed", "lost", "waiting") else acts
+
+
+def act_buttons(acts: Sequence[tuple[str, Text]], goes: str, locale: Locale) -> str:
+    """A button for each; the one that deletes asks with the words ``goes`` first."""
+    sure = html.escape(goes, quote=True)
     return "".join(
         f'<button type="button" data-action="{action}"{f""" data-sure="{sure}" """ if action == "delete" else ""}>'
         f"{said(locale, words)}</button>"
@@ -220,14 +235,14 @@ def bar(watched: Watched, state: State, locale: Locale) -> str:
     )
 
 
-def message(watched: Watched, state: State, locale: Locale) -> str:
-    """How it ended, where it did not finish."""
+def message(watched: Watched, state: State, locale: Locale, endings: Mapping[str, Text] | None = None) -> str:
+    """How it ended, where it did not finish; ``endings``: what is said of a lost and of a stopped run."""
     ended = watched.view.ended
     if state == "failed" and isinstance(ended, Failed):
         lines = "".join(f"<p>{html.escape(locale(problem.message))}</p>" for problem in ended.problems)
         detail = fold("detail", said(locale, Say.detail), f"<pre>{html.escape(ended.detail)}</pre>") if ended.detail else ""
         return f'<div class="problems" role="alert">{lines}{detail}</div>'
-    words = {"lost": Say.lost, "stopped": Say.stopped}.get(state)
+    words = (endings or {"lost": Say.lost, "stopped": Say.stopped}).get(state)
     return f'<p class="message">{said(locale, words)}</p>' if words else ""
 
 

@@ -9,7 +9,7 @@ from workbench.specs import EvalSpec, TrainSpec
 from workbench.ui.loading import GGUF, is_run, trained_with
 from workbench.workspace import Workspace
 
-ENGINE, ENGINE_KEY = "engine", "infer_backend"
+ENGINE_KEY = "infer_backend"
 ANY_ENGINE = "auto"
 BROUGHT = ("enable_thinking", "default_system")
 """Fields of this form that follow the run which is picked."""

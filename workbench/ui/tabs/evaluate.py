@@ -24,7 +24,7 @@ def build(desk: Desk) -> None:
     with gr.Row(elem_id="evaluate", equal_height=False):
         with gr.Column(scale=0, min_width=340, elem_id="eval-asking"):
             asking = furnish_asking(desk)
-            preview = furnish_preview(desk, asking)
+            preview = furnish_preview(desk)
         with gr.Column(scale=1, min_width=340, elem_id="eval-happening"):
             side = furnish_happening(desk)
     desk.finishings.append(lambda: bind_pressing(asking, side, preview))

@@ -1,11 +1,14 @@
 """The Runs tab: every run on one page, with what it came to and what can be done with it. Knows runs, no job."""
 
 import html
+import tempfile
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from workbench.bundles import bundle_run
 from workbench.events import tail
 from workbench.problems import UserError
 from workbench.runs import LAST_BYTES, Run, find_run, list_runs
@@ -33,6 +36,12 @@ class Say:
     delete = Text("Delete")
     sure = Text("Delete {name} with its weights and checkpoints?")
     longer = Text("Train on")
+    bundle = Text("Bundle")
+    with_data = Text("Bundles with their rows")
+    with_data_help = Text(
+        "A bundle is one zip of a finished run: spec, hashes of its rows, versions, events, report, adapter. 'python app.py replay' "
+        "trains it again. Ticked: the rows themselves are in it, too."
+    )
     how_long = Text(
         "For how many epochs more? A new run goes on from the last checkpoint of {name} with its optimiser, or, where none "
         "was kept, from its weights with a new one."
@@ -50,8 +59,17 @@ def build(desk: Desk) -> None:
     """A table that is drawn anew whenever the tab is opened."""
     with gr.Row(elem_id="runs-head"):
         refresh = desk.button(Say.refresh, elem_id="runs-refresh", scale=0, min_width=100)
+        rows = desk.words(
+            gr.Checkbox,
+            lambda locale: {"label": locale(Say.with_data), "info": locale(Say.with_data_help)},
+            elem_id="runs-with-data",
+            elem_classes=["field"],
+            scale=0,
+            min_width=220,
+        )
+    zipped = desk.words(gr.File, lambda locale: {"label": locale(Say.bundle)}, visible=False, interactive=False, elem_id="runs-bundle")
     table = gr.HTML("", js_on_load=static("runs.js"), elem_id="runs", apply_default_css=False)
-    table.click(_act(desk), [desk.language], table, show_progress="hidden")
+    table.click(_act(desk), [desk.language, rows], [table, zipped], show_progress="hidden")
     refresh.click(lambda language: runs_table(desk, language), desk.language, table, show_progress="hidden")
     desk.retellings.append((lambda language: runs_table(desk, language), [desk.language], [table]))
     desk.tabs.select(lambda language: runs_table(desk, language), desk.language, table, show_progress="hidden")
@@ -59,8 +77,8 @@ def build(desk: Desk) -> None:
 
 
 def _act(desk: Desk) -> Any:
-    def act(language: str, event: gr.EventData) -> str:
-        locale = desk.locale(language)
+    def act(language: str, rows: bool, event: gr.EventData) -> list[Any]:
+        locale, zipped = desk.locale(language), gr.skip()
         try:
             run = find_run(desk.workspace, str(event.run))
             match event.action:
@@ -72,11 +90,20 @@ def _act(desk: Desk) -> Any:
                     run.delete()
                 case "longer":
                     go_on(run, {"action": "longer", "epochs": event.epochs})
+                case "bundle":
+                    zipped = gr.update(value=bundled(run, rows), visible=True)
         except UserError as error:
             raise gr.Error(" ".join(locale(p.message) for p in error.problems), duration=None) from None
-        return runs_table(desk, language)
+        return [runs_table(desk, language), zipped]
 
     return act
+
+
+def bundled(run: Run, rows: bool) -> str:
+    """The run as a zip in a folder of its own outside the workspace, from where the page offers it."""
+    file = Path(tempfile.mkdtemp(prefix="bundle-")) / f"{run.folder.name}.zip"
+    bundle_run(run, file, rows)
+    return str(file)
 
 
 def recent_view(run: Run) -> View:
@@ -122,6 +149,8 @@ def _row(run: Run, locale: Locale) -> str:
         actions.insert(0, ("resume", Say.resume))
     if state == "finished" and run.has_adapter():
         actions.insert(0, ("longer", Say.longer))
+    if state == "finished":
+        actions.insert(0, ("bundle", Say.bundle))
     asked = {"delete": locale(Say.sure(name=run.name)), "longer": locale(Say.how_long(name=run.name))}
     buttons = "".join(_button(action, run.name, locale(said), asked.get(action, "")) for action, said in actions)
     return f'<tr>{"".join(cells)}<td class="actions">{buttons}</td></tr>'

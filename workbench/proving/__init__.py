@@ -1,0 +1,121 @@
+"""The proof of an export: the same prompts to what training left and to what was exported, one after the other in memory.
+
+Knows no exporter by name and no page.
+"""
+
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from workbench.desk import Desk
+from workbench.engines import Chat, Engine
+from workbench.evaluating.records import Question
+from workbench.exporters import Bounds, Made, Source
+from workbench.exporting.proof import KINDS, Compared, Ending, Proof
+from workbench.problems import UserError, first_line
+from workbench.proving.asking import ANSWERS, LIKELIEST, Answers, Told, answer, ends, tell
+from workbench.proving.comparing import compare, first
+from workbench.proving.prompts import learned_over_few_bits, questions
+from workbench.proving.reading import reads_alike
+from workbench.proving.room import precision_for
+from workbench.proving.sides import Side, exported_side, training_side
+from workbench.specs import ExportSpec
+from workbench.text import Text
+
+WIDER = Bounds(0.9, 0.05)
+"""What may differ at least where both sides had to be computed in 16 bits: each of them rounds by itself."""
+
+
+class Say:
+    unopened = Text("It does not open: {reason}")
+    broken = Text("It broke off: {reason}")
+
+
+def prove(spec: ExportSpec, source: Source, made: Made, folder: Path, desk: Desk) -> Proof:
+    """Ask both sides and compare. What stands in the way is the proof's trouble: the export itself lies whole already."""
+    desk.phase("proving")
+    quiet = replace(source, opening=replace(source.opening, note=lambda message: None))
+    original = made.original and learned_over_few_bits(source)
+    proof = Proof(made.engine, made.bounds, spec.exporting.proof_tokens, original=original)
+    try:
+        asked = questions(spec, quiet, desk)
+        precision = precision_for(quiet, folder)
+        if precision != "fp32":
+            proof = replace(proof, precision=precision, bounds=_wider(made.bounds))
+        told = _training(training_side(quiet, original, precision), asked, proof.most_tokens, desk)
+        return _exported(proof, exported_side(quiet, made, folder, precision), asked, told, desk)
+    except UserError as error:
+        return replace(proof, trouble=error.problems[0].message)
+
+
+def _wider(bounds: Bounds) -> Bounds:
+    return Bounds(min(bounds.least_same, WIDER.least_same), max(bounds.most_divergence, WIDER.most_divergence))
+
+
+def _training(side: Side, asked: Sequence[Question], most: int, desk: Desk) -> list[Told]:
+    """What the training side says to each, asked of it where no earlier worker has."""
+    answers, total = Answers(desk.run.folder / ANSWERS), 2 * len(asked)
+    left = [one for one in asked if one.place not in answers.found]
+    desk.phase("proving", len(asked) - len(left), total)
+    if left:
+        with _opened(side) as engine:
+            for done, question in enumerate(left, len(asked) - len(left) + 1):
+                answers.add(tell(engine, side.name, question, most))
+                desk.phase("proving", done, total)
+    return [answers.found[one.place] for one in asked]
+
+
+def _exported(proof: Proof, side: Side, asked: Sequence[Question], told: Sequence[Told], desk: Desk) -> Proof:
+    """The proof with what the export says to each."""
+    compared = list[Compared]()
+    with _opened(side) as engine:
+        few = "score" in engine.lacks
+        for question, here in zip(asked, told, strict=True):
+            compared.append(_compared(engine, side, question, here, proof.most_tokens))
+            desk.phase("proving", len(asked) + len(compared), 2 * len(asked))
+    return replace(proof, compared=tuple(compared), likeliest=LIKELIEST if few else 0)
+
+
+def _compared(engine: Engine, side: Side, question: Question, here: Told, most: int) -> Compared:
+    name = side.name
+    prompt = list(engine.tokens(Chat(question.messages, question.tools)))
+    there, likely = answer(engine, name, prompt, here.tokens, most)
+    places = compare(here.tokens, here.chances, likely)
+    ending: Ending = "none"
+    if here.finish == "stop":
+        says_end = first(likely[-1]) == here.tokens[-1]
+        stops = ends(engine, name, [*prompt, *here.tokens[:-1]])
+        ending = "same" if stops else "ignored" if says_end else "other"
+    return Compared(
+        next(kind for kind in KINDS if kind == question.set),
+        str(question.messages[-1].get("content") or ""),
+        here.said,
+        there,
+        reads_alike(engine, side.opening, question, here.prompt),
+        places.tokens,
+        places.same,
+        places.ties,
+        places.divergence,
+        ending,
+    )
+
+
+@contextmanager
+def _opened(side: Side) -> Iterator[Engine]:
+    """Its engine for the block; what makes a library give up is told as a UserError."""
+    from safetensors import SafetensorError
+
+    libraries = (OSError, ValueError, RuntimeError, KeyError, SafetensorError)
+    gc.collect()  # a model that an earlier side held is in circles of references, and would stay beside this one
+    try:
+        engine = side.open()
+    except libraries as error:
+        raise UserError(Say.unopened(reason=first_line(error))) from error
+    try:
+        yield engine
+    except (ValueError, RuntimeError, KeyError, IndexError) as error:
+        raise UserError(Say.broken(reason=first_line(error))) from error
+    finally:
+        engine.close()

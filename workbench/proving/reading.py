@@ -1,0 +1,40 @@
+"""Whether the export turns a prompt into the same tokens, also where its engine reads it without our help. Knows no verdict."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from workbench.engines import Chat, Engine, Opening, OwnReader
+from workbench.evaluating.records import Question
+from workbench.problems import UserError
+
+PLAIN = {"role", "content"}
+"""What a message holds that every engine takes alike: of calls and thoughts each has a shape of its own."""
+
+
+def reads_alike(engine: Engine, opening: Opening, question: Question, tokens: Sequence[int]) -> bool:
+    """Whether the question becomes these tokens in the export as well. Where the engine has a tokenizer and a template of
+    its own, in the file that it opened, these must say so too."""
+    if list(engine.tokens(Chat(question.messages, question.tools))) != list(tokens):
+        return False
+    if not isinstance(engine, OwnReader) or not _is_plain(question, opening.tokenizer()):
+        return True
+    chat = Chat(_with_system(question.messages, opening.default_system), (), opening.enable_thinking)
+    try:
+        return list(engine.read(chat)) == list(tokens)
+    except UserError:  # no place in its template for what ours had one for
+        return False
+
+
+def _is_plain(question: Question, tokenizer: Any) -> bool:
+    """Whether any program would read it so: words alone, none of which looks like a special token. Such a word written by
+    a person is plain text here, and others take it for the token."""
+    if question.tools or any(set(one) - PLAIN or not isinstance(one.get("content"), str) for one in question.messages):
+        return False
+    special = tokenizer.get_added_vocab()
+    return not any(word in one["content"] for one in question.messages for word in special)
+
+
+def _with_system(messages: Sequence[Mapping[str, Any]], system: str) -> Sequence[Mapping[str, Any]]:
+    if not system or messages[0]["role"] == "system":
+        return messages
+    return [{"role": "system", "content": system}, *messages]

@@ -1,0 +1,1 @@
+"""The parts of the Export tab: where the model goes, how that is asked for, what came of it."""
