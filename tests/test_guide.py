@@ -22,6 +22,7 @@ from workbench.events import Finished
 from workbench.exporters import EXACT, Made, Trained
 from workbench.exporting.card import Facts, card, escaped
 from workbench.exporting.companions import accompany, write_card
+from workbench.exporting.folder import MADE
 from workbench.exporting.guide import guide, said_of, uses
 from workbench.exporting.launching import write_scripts
 from workbench.exporting.origins import Base, base_of, front_matter, origins
@@ -214,7 +215,7 @@ def test_a_script_holds_no_word_of_a_person(tmp_path: Path) -> None:
 def test_the_command_tells_the_files_and_fails_where_nothing_is_proved(
     bench: Bench, tell: Tell, monkeypatch: pytest.MonkeyPatch, proved: float, code: int
 ) -> None:
-    folder = files(bench.workspace.models / "home", "config.json", "model.safetensors")
+    folder = files(bench.workspace.models / "home", "config.json", "model.safetensors", MADE)
     one = Compared("given", "?", Said("a", "stop"), Said("a", "stop"), bool(proved), 2, 2, 0, 0.0, "same")
     (folder / PROOF).write_text(json.dumps(Proof("transformers", EXACT, 8, [one]).to_json()), "utf-8")
 

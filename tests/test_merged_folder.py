@@ -12,13 +12,16 @@ from tests.merging import CAUSAL, Notes, load, make_adapter, source_of
 from workbench.chats import ChatOptions, render, template_facts, template_names, use_template
 from workbench.engines import Chat, Sampling
 from workbench.engines import transformers as engine
-from workbench.exporters import EXACT, merged
+from workbench.exporters import EXACT, Trained, merged
 from workbench.exporters.merged import ROUNDED, Spec
+from workbench.merging import lacking
 from workbench.merging.configs import generation_config
 from workbench.merging.templates import plain_template
 from workbench.models import load_tokenizer
 from workbench.problems import UserError
 from workbench.workspace import Workspace
+
+pytestmark = pytest.mark.slow
 
 CHAT = [
     {"role": "system", "content": "Be brief."},
@@ -349,11 +352,10 @@ def test_a_base_that_is_not_whole(kind: str, workspace: Workspace, adapter: Path
 def test_an_adapter_that_learned_over_another_is_said(workspace: Workspace, adapter: Path) -> None:
     told = "template: auto\nadapter_name_or_path: [saves/tiny/lora/first]\ncreate_new_adapter: true\n"
     (adapter / "spec.yaml").write_text(told, "utf-8")
-    desk = Notes(workspace)
-    folder = workspace.models / "merged"
-    folder.mkdir()
-    merged.export(Spec(), source_of(workspace, [adapter], desk=desk), folder)
-    assert any("into which 'first' had been merged" in one for one in desk.noted)
+    (alone,) = lacking([Trained(adapter)])
+    assert "into which 'first' had been merged" in str(alone) and "Choose both, 'first' first" in str(alone)
+    first = adapter.parent / "first"
+    assert not list(lacking([Trained(first), Trained(adapter)])) and len(list(lacking([Trained(adapter), Trained(first)]))) == 1
 
 
 def test_a_stop_ends_it(workspace: Workspace, adapter: Path) -> None:

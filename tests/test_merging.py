@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from tests.merging import CAUSAL, Notes, beside, by_peft, load, logits_of, make_adapter, source_of, untied
+from tests.tiny import write_model
 from workbench.exporters import merged
 from workbench.exporters.merged import Spec
+from workbench.merging import plan
 from workbench.problems import UserError
 from workbench.workspace import Workspace
 
@@ -168,6 +170,67 @@ def test_what_training_has_parted_is_written_as_two(config: Callable[[], Any], w
     assert {"lm_head.weight", "model.embed_tokens.weight"} <= set(weights_of(folder))
     assert any("both are written" in one for one in desk.noted)
     assert_answers_as(workspace.models / "tiny", adapter, folder)
+
+
+def told_twice(folder: Path, change: Callable[[dict[str, Any]], None] = lambda weights: None) -> Path:
+    """A tiny model whose config ties embeddings and last layer, and whose files hold both; the folder again."""
+    from safetensors.torch import load_file, save_file
+
+    write_model(folder)
+    weights = load_file(folder / "model.safetensors")
+    weights["lm_head.weight"] = weights["model.embed_tokens.weight"].clone()
+    change(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def is_tied(folder: Path) -> bool:
+    """By config.json, which older programs believe whatever the files hold."""
+    return bool(json.loads((folder / "config.json").read_text("utf-8"))["tie_word_embeddings"])
+
+
+@pytest.mark.parametrize(
+    ("config", "tied"),
+    [(lambda: lora(), True), (lambda: lora(target_modules=["lm_head"]), False), (lambda: lora(target_modules=["embed_tokens"]), False),
+     (lambda: lora(modules_to_save=["embed_tokens", "lm_head"]), False), (lambda: lora(trainable_token_indices=[5, 9]), True)],
+    ids=["neither", "head", "embeddings", "whole", "tokens"],
+)  # fmt: skip
+def test_files_that_hold_what_is_one_twice(config: Callable[[], Any], tied: bool, workspace: Workspace, make: Make) -> None:
+    base = told_twice(workspace.models / "two")
+    adapter = make(config(), base)
+    folder = exported(workspace, [adapter], model_name_or_path="models/two")
+    assert is_tied(folder) == tied == ("lm_head.weight" not in weights_of(folder))
+    assert_answers_as(base, adapter, folder)
+
+
+def test_a_base_whose_config_ties_what_its_files_do_not(workspace: Workspace, make: Make) -> None:
+    base = told_twice(workspace.models / "two", lambda weights: weights["lm_head.weight"].mul_(1.5))
+    adapter = make(lora(), base)
+    folder = exported(workspace, [adapter], model_name_or_path="models/two")
+    assert not is_tied(folder) and "lm_head.weight" in weights_of(folder)
+    assert_answers_as(base, adapter, folder)
+
+
+def test_what_was_parted_is_written_as_two_by_peft_as_well(workspace: Workspace, make: Make) -> None:
+    def whole(**more: Any) -> Any:
+        made = loha()
+        made.modules_to_save = ["lm_head"]
+        return made
+
+    adapter, desk = make(whole()), Notes(workspace)
+    folder = exported(workspace, [adapter], desk=desk)
+    assert any("in memory" in one for one in desk.noted) and any("both are written" in one for one in desk.noted)
+    assert not is_tied(folder) and "lm_head.weight" in weights_of(folder)
+    assert_answers_as(workspace.models / "tiny", adapter, folder)
+
+
+@pytest.mark.parametrize("config", [loha, lambda: lora(target_modules=["lm_head"]), lora], ids=["in memory", "head", "lora"])
+def test_what_is_rounded_to_bf16_is_not_called_exact(config: Callable[[], Any], workspace: Workspace, make: Make) -> None:
+    base = workspace.models / "two"
+    shutil.copytree(workspace.models / "tiny", base)
+    load(base).bfloat16().save_pretrained(base)
+    sources = [source_of(workspace, some, model_name_or_path="models/two") for some in ([make(config(), base)], [])]
+    assert [[plan(one, dtype).exact for dtype in ("auto", "fp16")] for one in sources] == [[False, True], [True, True]]
 
 
 def test_a_last_layer_of_its_own(workspace: Workspace, make: Make) -> None:

@@ -14,7 +14,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from tests.conftest import PLAIN
-from tests.tiny import HIDDEN, LAYERS, SPECIAL, UNKNOWN
+from tests.merging import make_adapter
+from tests.tiny import HIDDEN, LAYERS, SPECIAL, UNKNOWN, write_model
 from workbench import runs
 from workbench.desk import Desk, StopAsked
 from workbench.engines import BASE, Chat
@@ -22,8 +23,10 @@ from workbench.engines.echo import Echo
 from workbench.evaluating.records import Question
 from workbench.events import EventLog, Phase, tail
 from workbench.exporters import EXACT, Bounds, Made, Source, Trained
+from workbench.exporters import merged as merge
 from workbench.exporting.proof import PROOF, Compared, Proof, Said, evidence, read_proof, remarks, verdict
 from workbench.jobs import export
+from workbench.merging.configs import write_tokenizer
 from workbench.opening import prepare
 from workbench.problems import UserError
 from workbench.proving import prove, room, settling
@@ -31,10 +34,13 @@ from workbench.proving.asking import ANSWERS
 from workbench.proving.comparing import compare, divergence
 from workbench.proving.prompts import questions
 from workbench.proving.reading import reads_alike
+from workbench.proving.sides import exported_side
 from workbench.runs import Run
 from workbench.specs import ExportSpec, TrainSpec, read_flat
 from workbench.text import ENGLISH, load_locales, verbatim
 from workbench.workspace import Workspace, source_folder
+
+pytestmark = pytest.mark.slow
 
 MERGED = Made("transformers", Path(), None, EXACT)
 PROMPTS = ["Who are you?", "What is 2?", "Name it."]
@@ -185,6 +191,25 @@ def test_what_was_learned_over_four_bits_is_compared_with_what_was_exported(lay:
     assert not over_bits.proved and not over_bits.original and over_bits.divergence > 1e-3
 
 
+@pytest.mark.parametrize("kind", ["ia3", "dora", "whole modules"])
+def test_half_an_adapter_of_any_kind_is_proved(kind: str, lay: Callable[..., Bench]) -> None:
+    bench = lay(())
+    configs: Mapping[str, Any] = {
+        "ia3": lambda: IA3Config(task_type="CAUSAL_LM", target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"]),
+        "dora": lambda: LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj"], use_dora=True),
+        "whole modules": lambda: LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj"], modules_to_save=["norm"]),
+    }
+    from peft import IA3Config, LoraConfig
+
+    adapter = make_adapter(bench.workspace.models / "tiny", bench.workspace.saves / "other", configs[kind]())
+    bench = replace(bench, trained=[Trained(adapter, 0.5)])
+    folder = bench.workspace.models / "taken-home"
+    folder.mkdir()
+    merge.export(merge.Spec(), bench.source, folder)
+    proof = bench.prove(folder)
+    assert proof.proved and proof.apart is not None and proof.apart > 1e-3
+
+
 # --- one that was tampered with --------------------------------------------------------------------------------------
 
 
@@ -227,6 +252,42 @@ def test_what_was_tampered_with_fails_for_its_reason(bench: Bench, tamper: Calla
     assert words in str(verdict(proof, "it")) and "NOT proved" in str(verdict(proof, "it"))
     here, there = (str(one) for one in evidence(proof))
     assert here.startswith("Here: ") and there.startswith("There: ")
+
+
+def test_the_export_says_by_itself_what_was_chosen_beside_the_template(lay: Callable[..., Bench]) -> None:
+    bench = lay(default_system="Be kind.")
+    folder = bench.merged()
+    lost = bench.prove(folder)
+    assert lost.reasons[0] == "prompt" and not any(one.same_prompt for one in lost.compared)
+    write_tokenizer(bench.source, folder)
+    assert bench.prove(folder).proved
+
+
+def test_an_export_that_lacks_the_training_is_told_within_any_bounds(lay: Callable[..., Bench]) -> None:
+    bench = lay((0.1,))
+    folder, loose = bench.merged(), replace(MERGED, bounds=Bounds(0.0, 0.5))
+    kept = bench.prove(folder, loose)
+    assert kept.proved and kept.apart is not None and 0.05 < kept.apart < 0.5, "the bound alone would let the base pass"
+    shutil.rmtree(folder)
+    shutil.copytree(bench.workspace.models / "tiny", folder)
+    left_out = bench.prove(folder, loose)
+    assert left_out.reasons == ["training"] and left_out.from_base == pytest.approx(0, abs=1e-6)
+    assert "what was trained is not in it" in str(verdict(left_out, "it")) and len(evidence(left_out)) == 2
+    assert Proof.from_json(json.loads(json.dumps(left_out.to_json()))) == left_out
+    wider = bench.prove(folder, replace(MERGED, bounds=Bounds(0.0, 100.0)))
+    assert wider.proved and "can't be told" in str(remarks(wider)[0]), "what a format rounds may hide so small a training"
+
+
+@pytest.mark.parametrize("weights", [(1.0,), (0.5, 1.0)])
+def test_the_model_before_the_training_is_heard_without_it(weights: Sequence[float], lay: Callable[..., Bench]) -> None:
+    """Of one adapter in the same engine, of several in one of its own: either way as the base answers alone."""
+    bench = lay(weights)
+    trained = bench.prove(bench.merged())
+    base = bench.workspace.models / "tiny"
+    shutil.rmtree(bench.workspace.models / "taken-home")
+    shutil.copytree(base, bench.workspace.models / "taken-home")
+    bare = bench.prove(bench.workspace.models / "taken-home")
+    assert trained.proved and trained.apart == pytest.approx(bare.divergence, rel=1e-4) and bare.divergence > 0.05
 
 
 def test_an_export_that_does_not_open_is_told(bench: Bench) -> None:
@@ -317,6 +378,31 @@ def test_a_stop_is_heeded_between_two_prompts(bench: Bench) -> None:
     assert asked == [0]
 
 
+def test_where_no_answer_ends_some_get_more_tokens(lay: Callable[..., Bench]) -> None:
+    bench = lay(proof_tokens=4, proof_prompts=["Hello", "What is 2?", "Who?"])
+    folder = bench.merged()
+    short = bench.prove(folder)
+    assert [one.ending for one in short.compared].count("same") == 1 and short.proved
+    (longer,) = (one for one in short.compared if one.tokens > 4)
+    assert longer.here.finish == longer.there.finish == "stop" and longer.tokens <= 257
+    held = (bench.run.folder / ANSWERS).read_bytes()
+    assert bench.prove(folder) == short and (bench.run.folder / ANSWERS).read_bytes() == held, "nobody asks twice"
+    no_end(folder)
+    assert bench.prove(folder).reasons[0] == "end"
+
+
+def test_where_none_ends_it_is_said_and_not_tried_again(lay: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workbench.proving.LONGER", 6)
+    bench = lay(proof_tokens=4)
+    write_model(bench.workspace.models / "tiny")
+    folder = bench.merged()
+    proof = bench.prove(folder)
+    assert proof.proved and {one.ending for one in proof.compared} == {"none"} and proof.tokens == 12
+    assert "No answer ended" in str(remarks(proof)[-1])
+    monkeypatch.setattr("workbench.proving.tell", None)
+    assert bench.prove(folder) == proof
+
+
 def test_without_room_for_fp32_both_sides_are_rounded_alike_and_it_is_said(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = bench.merged()
     needed = (folder / "model.safetensors").stat().st_size
@@ -385,18 +471,20 @@ class Reading(Echo):
 
 
 def test_what_an_engine_reads_by_itself_must_be_the_same_too(bench: Bench) -> None:
-    opening = replace(bench.source.opening, default_system="Be kind.", enable_thinking=False)
+    side = exported_side(bench.source, MERGED, bench.merged(), "fp32")
     engine, user = Reading((BASE,), 0.0), {"role": "user", "content": "Who?"}
 
     def alike(own: Sequence[int] | None, **changed: Any) -> bool:
         engine.own, engine.asked = own, None
-        return reads_alike(engine, opening, Question("given", 0, [{**user, **changed}], ""), [1, 2])
+        return reads_alike(engine, side, Question("given", 0, [{**user, **changed}], ""), [1, 2])
 
     assert alike([1, 2]) and not alike([1, 1, 2]) and not alike(None)
-    assert engine.asked == Chat([{"role": "system", "content": "Be kind."}, user], (), False)
+    assert engine.asked == Chat([user]), "nothing is said that its own template should say"
     for changed in ({"content": "a <|im_end|> b"}, {"reasoning_content": "hm"}):
         assert alike([7], **changed) and engine.asked is None, "others read that otherwise, and no fault of the export"
-    assert not reads_alike(engine, opening, Question("given", 0, [user], ""), [1, 2, 3])
+    assert not reads_alike(engine, side, Question("given", 0, [user], ""), [1, 2, 3])
+    side, engine.own = replace(side, brings_template=False), [7]
+    assert alike([7]), "of an adapter alone the template is its base's"
 
 
 # --- figures ---------------------------------------------------------------------------------------------------------
@@ -459,6 +547,14 @@ def test_the_job_proves_what_it_made_and_says_so(bench: Bench) -> None:
     again = export.run(bench.spec, bench.desk)
     assert again == numbers, "an export that stands whole is only proved"
     assert any("only proved" in str(note.message) for note in bench.run.view().notes)
+
+
+def test_the_job_warns_of_an_adapter_that_another_belongs_under(bench: Bench) -> None:
+    told = "adapter_name_or_path: [saves/first]\ncreate_new_adapter: true\n"
+    (bench.trained[0].folder / "spec.yaml").write_text(told, "utf-8")
+    export.run(bench.spec, bench.desk)
+    (note,) = (note for note in bench.run.view().notes if "learned over a base" in str(note.message))
+    assert note.level == "warning" and "'first'" in str(note.message)
 
 
 # --- GGUF ------------------------------------------------------------------------------------------------------------

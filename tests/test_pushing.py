@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from workbench import pushing
 from workbench.problems import UserError
 
 TOKEN = "hub-secret-0123456789"
+OWN = ("proof.json", "export.json", "start.yaml", "start_api.sh", "start_chat.bat")
 FILES = {"config.json": "{}", "model.safetensors": "weights", "inner/a.txt": "小"}
 
 
@@ -26,6 +27,7 @@ class Standing:
 
     url: str = ""
     status: int = 200
+    private: bool = True
     made: list[dict[str, Any]] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
     tokens: set[str] = field(default_factory=set)
@@ -57,7 +59,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Standing]:
             return {"commitUrl": "https://huggingface.co/me/mine/commit/0", "commitOid": "0" * 40}
 
         def do_GET(self) -> None:
-            self.answer(200, {"id": "me/mine", "sha": "0" * 40, "siblings": []})
+            self.answer(200, {"id": "me/mine", "sha": "0" * 40, "siblings": [], "private": standing.private})
 
         def answer(self, status: int, what: Any) -> None:
             body = json.dumps(what).encode()
@@ -79,17 +81,26 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Standing]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name, text in FILES.items():
+    for name, text in {**FILES, **dict.fromkeys(OWN, "ours")}.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text, "utf-8")
     return tmp_path
 
 
-def test_every_file_is_sent_into_a_repository_of_ones_own(hub: Standing, folder: Path) -> None:
+def test_every_file_but_the_workbenchs_own_is_sent_into_a_repository_of_ones_own(hub: Standing, folder: Path) -> None:
     assert pushing.push("huggingface", "me/mine", folder, private=True) == f"{hub.url}/me/mine"
     assert hub.files == FILES and hub.tokens == {f"Bearer {TOKEN}"}
     assert [(one["name"], one["organization"]) for one in hub.made] == [("mine", "me")]
     assert hub.made[0].get("private") is True or hub.made[0].get("visibility") == "private"
+
+
+def test_nothing_is_sent_to_a_public_repository_when_a_private_one_was_asked_for(hub: Standing, folder: Path) -> None:
+    hub.private = False
+    with pytest.raises(UserError, match="not private") as caught:
+        pushing.push("huggingface", "me/mine", folder, private=True)
+    assert caught.value.problems[0].key == "export_hub_model_id" and hub.files == {}
+    pushing.push("huggingface", "me/mine", folder, private=False)
+    assert hub.files == FILES
 
 
 def test_a_refusal_is_told_without_the_token(hub: Standing, folder: Path) -> None:
@@ -127,11 +138,15 @@ def test_modelscope_needs_its_library_and_goes_through_it(monkeypatch: pytest.Mo
             calls.append((given, more))
             raise Taken
 
+        def get_repo(self, *given: Any) -> Any:
+            return SimpleNamespace(visibility=shown)
+
         def upload_folder(self, *given: Any, **more: Any) -> None:
             calls.append((given, more))
 
+    shown = 5
     package, errors = ModuleType("modelscope_hub"), ModuleType("modelscope_hub.errors")
-    package.__dict__["HubApi"] = HubApi
+    package.__dict__.update(HubApi=HubApi, Visibility=SimpleNamespace(PRIVATE=1))
     errors.__dict__.update(AlreadyExistsError=Taken, HubError=RuntimeError)
     monkeypatch.setitem(sys.modules, "modelscope_hub", package)
     monkeypatch.setitem(sys.modules, "modelscope_hub.errors", errors)
@@ -139,3 +154,11 @@ def test_modelscope_needs_its_library_and_goes_through_it(monkeypatch: pytest.Mo
     assert pushing.push("modelscope", "me/mine", folder, private=False) == "https://modelscope.cn/models/me/mine"
     assert calls[0] == {"endpoint": "https://modelscope.cn", "token": TOKEN}
     assert calls[1] == (("me/mine", "model"), {"visibility": "public"}) and calls[2][0] == ("me/mine", "model", folder)
+    assert {"proof.json", "export.json", "start.yaml"} <= set(calls[2][1]["ignore_patterns"])
+    calls.clear()
+    with pytest.raises(UserError, match="not private"):
+        pushing.push("modelscope", "me/mine", folder, private=True)
+    assert len(calls) == 2
+    shown = 1
+    pushing.push("modelscope", "me/mine", folder, private=True)
+    assert calls[-1][0] == ("me/mine", "model", folder)

@@ -1,6 +1,8 @@
 """Weights of few bits: what is refused before any work, which texts calibrate, and what a library is given."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +130,27 @@ def test_a_library_is_given_windows_of_the_texts_and_a_whole_model(
     assert files == {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
                      "chat_template.jinja"}  # fmt: skip
     assert "offload" not in (folder / "config.json").read_text()
+
+
+@pytest.mark.parametrize("with_adapter", [True, False])
+def test_only_what_belongs_to_the_model_is_taken_along(
+    with_adapter: bool, source: Source, library: Path, workspace: Workspace, tmp_path: Path
+) -> None:
+    base = workspace.models / "tiny"
+    run = base if with_adapter else workspace.saves / "whole"
+    if not with_adapter:
+        shutil.copytree(base, run)
+    for name in ("worker.log", "events.jsonl", "spec.yaml", "lock", "optimizer.pt", "training_args.bin", "report.json"):
+        (run / name).write_text("told to nobody", "utf-8")
+    for name in ("LICENSE", "merges.txt"):
+        (run / name).write_text(name, "utf-8")
+    source = source if with_adapter else replace(source, trained=[Trained(run)])
+    (tmp_path / "few").mkdir()
+    exporter.export(exporter.Spec(quantization_way="gptq", export_quantization_dataset="plain"), source, tmp_path / "few")
+    assert {file.name for file in (tmp_path / "few").iterdir()} == {
+        "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
+        "chat_template.jinja", "LICENSE", "merges.txt",
+    }  # fmt: skip
 
 
 def test_few_texts_are_told_and_none_are_refused(

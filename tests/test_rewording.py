@@ -1,5 +1,6 @@
 """Questions in other words by a chosen model: kept, not asked twice, and nothing is made up where none came."""
 
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -8,11 +9,12 @@ from workbench import reports
 from workbench.desk import Desk
 from workbench.evaluating.records import Question
 from workbench.examining import rewording
-from workbench.examining.rewording import REWORDED, in_other_words, reword
+from workbench.examining.rewording import REWORDED, in_other_words, reword, reworded
 from workbench.jobs import report
 from workbench.jobs.report.rows import IDENTITY, REPHRASED, TRAIN, Plan
 from workbench.runs import Run
 from workbench.specs import ReportSpec, read_flat
+from workbench.talk import Ending
 from workbench.workspace import Workspace
 
 
@@ -35,10 +37,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A model that says it louder, after a thought; of q2 it says nothing new, of q3 nothing at all."""
     heard: list[str] = []
 
-    def ask(url: str, model: str, messages: Any, sampling: Any, key: Any) -> list[str]:
+    def ask(url: str, model: str, messages: Any, sampling: Any, key: Any) -> Generator[str, None, Ending]:
         text = messages[0]["content"].rpartition("\n")[2]
         heard.append(text)
-        return ["<think>\nhm", "</think>\n\n", {"q2": "q2", "q3": ""}.get(text, f'"{text.upper()}!"')]
+        yield from ("<think>\nhm", "</think>\n\n", {"q2": "q2", "q3": ""}.get(text, f'"{text.upper()}!"'))
+        return Ending(model, "stop")
 
     monkeypatch.setattr(rewording, "ask", ask)
     return heard
@@ -56,6 +59,19 @@ def test_words_are_kept_and_not_asked_for_twice(desk: Desk, asked: list[str]) ->
     assert [(one.place, one.messages[-1]["content"], one.messages[0]) for one in said] == [
         (f"rephrased:{row}", f"Q{row}!", {"role": "system", "content": "s"}) for row in (0, 1)
     ]
+
+
+@pytest.mark.parametrize(("said", "finish", "words"), [
+    ("<think>\nThe user wants", "stop", ""),
+    ("The user wants other words", "length", ""),
+    ("<think>hm</think> <think>again", "stop", ""),
+    ("<think>hm</think>\n“Who?”", "stop", "Who?"),
+    ('What is the meaning of "hello"', "stop", 'What is the meaning of "hello"'),
+    ('"Hello" and "bye"', "stop", '"Hello" and "bye"'),
+    ('"', "stop", '"'),
+])  # fmt: skip
+def test_a_cut_thought_is_no_question_and_only_quotes_around_the_whole_go(said: str, finish: str, words: str) -> None:
+    assert reworded(said, finish) == words
 
 
 def test_they_stand_in_the_place_of_the_rules_words(desk: Desk, asked: list[str]) -> None:

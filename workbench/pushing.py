@@ -4,7 +4,7 @@ The token is read from the environment when it is needed; it reaches no file, no
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from workbench.fields import plain
@@ -16,6 +16,8 @@ from workbench.text import Text
 
 KEY = "export_hub_model_id"
 MESSAGE = "Export"
+OWN = ["proof.json", "export.json", "start.yaml", "start_*.sh", "start_*.bat"]
+"""Files of an export that are the workbench's alone; the proof holds rows of the training with their answers."""
 
 
 class Say:
@@ -25,6 +27,10 @@ class Say:
     )
     why = Text("to push to ModelScope")
     refused = Text("{hub} refused the export: {reason} Check the token in {variable}, and that '{given}' is yours.")
+    seen_by_all = Text(
+        "A private repository was asked for, and '{given}' is there already at {hub} and not private. Nothing was sent. Accepted: "
+        "a new name, or a private one. Make it private there, or untick 'Private repository'."
+    )
     pushed = Text("The export lies at {page} too.")
 
 
@@ -51,7 +57,7 @@ def problems_of(hub: Hub, given: str) -> list[Problem]:
 
 
 def push(hub: Hub, given: str, folder: Path, private: bool) -> str:
-    """Make the repository where there is none and send every file of the folder; the address of its page."""
+    """Make the repository where there is none and send the folder, without what is the workbench's own; the address of its page."""
     site = site_of(hub)
     send = _to_hugging_face if site is HUGGINGFACE else _to_modelscope
     send(site, given, folder, private)
@@ -67,7 +73,9 @@ def _to_hugging_face(site: Site, given: str, folder: Path, private: bool) -> Non
     try:
         with _online():
             api.create_repo(given, private=private, exist_ok=True)
-            api.upload_folder(repo_id=given, folder_path=folder, commit_message=MESSAGE)
+            if private and not api.repo_info(given).private:  # one that is there already stays as it is
+                raise UserError(Say.seen_by_all(given=plain(given), hub=site.title), key=KEY)
+            api.upload_folder(repo_id=given, folder_path=folder, commit_message=MESSAGE, ignore_patterns=OWN)
     except (HfHubHTTPError, httpx.HTTPError, OSError, ValueError) as error:
         raise _refused(site, given, error) from error
 
@@ -85,14 +93,17 @@ def _online() -> Iterator[None]:
 
 
 def _to_modelscope(site: Site, given: str, folder: Path, private: bool) -> None:
-    from modelscope_hub import HubApi
+    from modelscope_hub import HubApi, Visibility
     from modelscope_hub.errors import AlreadyExistsError, HubError
 
     api = HubApi(endpoint=site.endpoint, token=site.token)
     try:
-        with suppress(AlreadyExistsError):  # the export goes into what is there
+        try:
             api.create_repo(given, "model", visibility="private" if private else "public")
-        api.upload_folder(given, "model", folder, commit_message=MESSAGE, disable_tqdm=True)
+        except AlreadyExistsError:  # the export goes into what is there
+            if private and api.get_repo(given, "model").visibility != Visibility.PRIVATE:
+                raise UserError(Say.seen_by_all(given=plain(given), hub=site.title), key=KEY) from None
+        api.upload_folder(given, "model", folder, commit_message=MESSAGE, disable_tqdm=True, ignore_patterns=OWN)
     except (HubError, OSError, ValueError) as error:
         raise _refused(site, given, error) from error
 

@@ -14,7 +14,7 @@ from workbench.data.datasets import read_catalogue
 from workbench.data.samples import count_set
 from workbench.workspace import Workspace, source_folder
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.proof]
 
 GIGABYTE = 1_000_000_000
 MOST_BYTES = 1_500_000_000

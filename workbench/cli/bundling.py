@@ -20,7 +20,10 @@ class Say:
     bad_name = Text("{flag} is '{given}'. Accepted: a path that ends with .zip, in a folder that is there. Write another one.")
     exists = Text("'{given}' is there already. Accepted: a new file. Name another one, or delete it first.")
     written = Text("Bundle: {file}, {size}, {files} files.")
-    no_rows = Text("The rows themselves are not in it; their hashes are. --data puts them in.")
+    no_rows = Text(
+        "The rows themselves are not in it, but their hashes; nor the questions and answers that report and events show. --data "
+        "puts them in."
+    )
 
 
 def taken_out(words: Sequence[str], flag: str) -> tuple[str | None, list[str]]:

@@ -1,7 +1,7 @@
 """Questions said in other words by a chosen model, on any OpenAI-compatible server. Knows no run and no light."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from workbench.engines import Sampling
 from workbench.evaluating.ledger import Ledger
 from workbench.evaluating.records import Question
 from workbench.examining.flight import Gone, fly
-from workbench.talk import ask
+from workbench.talk import Ending, ask
 from workbench.text import Text
 
 REWORDED = "reworded.jsonl"
@@ -20,7 +20,8 @@ INSTRUCTION = (
     "Write the new question alone, without quotes and without answering it."
 )
 SAMPLING = Sampling(max_tokens=512, temperature=0.7, top_p=0.9, seed=0)
-THOUGHT = "</think>"
+THOUGHT, THOUGHT_ENDS = "<think>", "</think>"
+QUOTES = ('""', "“”", "「」")
 
 
 class Say:
@@ -38,8 +39,8 @@ def reword(url: str, model: str, asked: Sequence[Question], folder: Path, desk: 
 
     def put(question: Question, gone: Gone) -> None:
         given = f"{INSTRUCTION}\n\n{last_words(question)}"
-        said = "".join(ask(url, model, [{"role": "user", "content": given}], SAMPLING, key))
-        words = said.rpartition(THOUGHT)[2].strip().strip('"“”').strip()
+        words = reworded(*whole(ask(url, model, [{"role": "user", "content": given}], SAMPLING, key)))
+        # Also where nothing came: asked again the server would most likely say as little, and a resumed report would wait for it.
         ledger.add([{"place": question.place, "words": words}])
         found[question.place] = words
 
@@ -49,6 +50,27 @@ def reword(url: str, model: str, asked: Sequence[Question], folder: Path, desk: 
     if len(good) < len(asked):
         desk.note(Say.unchanged(model=model, count=len(asked) - len(good)), "warning")
     return good
+
+
+def whole(answer: Generator[str, None, Ending]) -> tuple[str, str]:
+    """An answer's text, and why it ended."""
+    said = list[str]()
+    while True:
+        try:
+            said.append(next(answer))
+        except StopIteration as ended:
+            return "".join(said), ended.value.finish
+
+
+def reworded(said: str, finish: str) -> str:
+    """The question in an answer: without the thought before it and quotes around it. Nothing where it was cut off: then it is
+    a part of a question, or of a thought, whose beginning some templates have written already."""
+    words = said.rpartition(THOUGHT_ENDS)[2].strip()
+    if finish == "length" or words.startswith(THOUGHT):
+        return ""
+    first, last = words[:1], words[-1:]
+    around = len(words) > 1 and first + last in QUOTES and not {first, last} & set(words[1:-1])
+    return words[1:-1].strip() if around else words
 
 
 def in_other_words(asked: Sequence[Question], words: dict[str, str], kind: str) -> Iterator[Question]:

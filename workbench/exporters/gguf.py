@@ -106,8 +106,7 @@ def _write(spec: Spec, source: Source, merging: Merging, folder: Path, file: Pat
 def _changed(merging: Merging) -> dict[str, Changed]:
     """What adapters do to tensors, by name in transformers; the last layer where it is no more one with the embeddings."""
     parts = {part.name: part for part in merging.parts if part.steps}
-    head = merging.head
-    if head and not head.same_as(next(one for one in merging.parts if one.name == head.base.name)):
+    if head := merging.parted():
         parts[head.name] = head
     return {name: Changed(part.base.shape, part.pieces) for name, part in parts.items()}
 

@@ -3,7 +3,7 @@
 from workbench import pushing
 from workbench.answering import answer_problems
 from workbench.chats import check_template
-from workbench.exporting.folder import check_folder, export_folder, made_by
+from workbench.exporting.folder import check_folder, export_folder, made_as
 from workbench.models import adapter_folder, check_model, local_folder, model_name
 from workbench.ollama.names import check_name
 from workbench.problems import Problem, UserError
@@ -18,12 +18,18 @@ class Say:
 
 def usual_name(spec: ExportSpec) -> str:
     """What the export's folder is called where nobody has named it: after what was trained, and the format."""
-    given = [one.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1] for one in spec.model.adapter_name_or_path]
+    given = [_called(one) for one in spec.model.adapter_name_or_path]
     return "-".join([*(given or [model_name(spec.model.model_name_or_path)]), spec.exporter.export_format])
 
 
-def problems_of(workspace: Workspace, spec: ExportSpec, run: str = "") -> list[Problem]:
-    """Every problem, each beside its field. ``run``: who asks; what that run itself has exported stands in no way."""
+def _called(given: str) -> str:
+    """The run's own name; a checkpoint has its run's before its number."""
+    parts = given.rstrip("/\\").replace("\\", "/").split("/")
+    return "-".join(parts[-2:] if parts[-1].startswith("checkpoint-") else parts[-1:])
+
+
+def problems_of(workspace: Workspace, spec: ExportSpec, mark: str = "") -> list[Problem]:
+    """Every problem, each beside its field. ``mark``: whose export stands in no way, since it is the asker's own."""
     problems = [*check_model(workspace, spec.model), *answer_problems(workspace, spec.model)]
     problems += pushing.problems_of(spec.model.hub, spec.exporting.export_hub_model_id.strip())
     weights, count = len(spec.exporting.adapter_weights), len(spec.model.adapter_name_or_path)
@@ -34,7 +40,7 @@ def problems_of(workspace: Workspace, spec: ExportSpec, run: str = "") -> list[P
             check_name(name)
         check_template(spec.model.template)
         folder = export_folder(workspace, spec.exporting, usual_name(spec))
-        if not run or made_by(folder) != run:
+        if not mark or made_as(folder) != mark:
             sources = [local_folder(workspace, spec.model.model_name_or_path)]
             sources += [adapter_folder(workspace, one) for one in spec.model.adapter_name_or_path]
             check_folder(folder, spec.exporting, [one for one in sources if one])

@@ -21,6 +21,7 @@ import yaml
 
 from workbench.data import dataset_info
 from workbench.data.datasets import INFO, chosen_entries, read_catalogue
+from workbench.events import Sample
 from workbench.models import is_adapter, local_folder, model_name
 from workbench.problems import UserError
 from workbench.reporting import REPORT
@@ -52,7 +53,7 @@ class DataFile:
 
     set: str
     path: str
-    """Inside the folder of the sets, with forward slashes; of a file elsewhere its name."""
+    """Inside the folder of the sets, with forward slashes."""
     sha256: str
     num_bytes: int
 
@@ -72,10 +73,11 @@ class Facts:
 
 
 def pack(workspace: Workspace, run: Path, spec: TrainSpec, out: Path, data: bool = False, whole: bool = False) -> Facts:
-    """Write the zip, whole or not at all. ``data``: with the rows themselves; ``whole``: also the weights of a whole model."""
+    """Write the zip, whole or not at all. ``data``: with the rows themselves, and the questions and answers that report and
+    events show; ``whole``: also the weights of a whole model."""
     entries = entries_of(workspace, spec)
     told = Scrub.of(workspace, spec)
-    texts = {SPEC: told.spec(spec), **dict(_texts(run, told))}
+    texts = {SPEC: told.spec(spec), **dict(_texts(run, told, data))}
     copies = dict(_weights(run, whole))
     hashed = list(hashes(workspace, spec, entries))
     if data:
@@ -114,12 +116,21 @@ def _write(out: Path, texts: Mapping[str, str], copies: Mapping[str, Path]) -> N
         part.unlink(missing_ok=True)
 
 
-def _texts(run: Path, told: "Scrub") -> Iterator[tuple[str, str]]:
-    """What was said and found, as far as it is there."""
+def _texts(run: Path, told: "Scrub", data: bool) -> Iterator[tuple[str, str]]:
+    """What was said and found, as far as it is there; without ``data`` nothing that shows what rows say."""
     with suppress(FileNotFoundError):
-        yield EVENTS, told.events((run / EVENTS).read_text("utf-8"))
+        yield EVENTS, told.events((run / EVENTS).read_text("utf-8"), data)
     with suppress(FileNotFoundError):
-        yield REPORT, told.text((run / REPORT).read_text("utf-8"))
+        report = (run / REPORT).read_text("utf-8")
+        yield REPORT, told.text(report if data else _without_evidence(report))
+
+
+def _without_evidence(report: str) -> str:
+    """Lights, words and figures alone: the evidence is questions and answers of learned rows."""
+    held = json.loads(report)
+    for part in held.get("parts", []):
+        part["evidence"] = []
+    return json.dumps(held, ensure_ascii=False, indent=1) + "\n"
 
 
 def _weights(run: Path, whole: bool) -> Iterator[tuple[str, Path]]:
@@ -146,19 +157,11 @@ def entries_of(workspace: Workspace, spec: TrainSpec) -> Placed:
     for name in dict.fromkeys([*spec.data.dataset, *spec.data.eval_dataset]):
         try:
             (entry,) = chosen_entries(read_catalogue(workspace, spec.data.dataset_dir), [name])
-            files = [(_inside(path, home, name), path) for path in entry.files()]
-            found[name] = (files, "")
+            # An entry that leads out of that folder is none that can be read.
+            found[name] = ([(path.relative_to(home).as_posix(), path) for path in entry.files()], "")
         except UserError as error:
             found[name] = ((), str(error.problems[0].message))
     return found
-
-
-def _inside(path: Path, home: Path, name: str) -> str:
-    real = Path(os.path.realpath(path)), Path(os.path.realpath(home))
-    for file, folder in ((path, home), real):
-        with suppress(ValueError):
-            return file.relative_to(folder).as_posix()
-    return f"{name}/{path.name}"
 
 
 def hashes(workspace: Workspace, spec: TrainSpec, entries: Placed) -> Iterator[DataFile]:
@@ -169,10 +172,15 @@ def hashes(workspace: Workspace, spec: TrainSpec, entries: Placed) -> Iterator[D
 
 
 def _info(workspace: Workspace, spec: TrainSpec) -> str:
-    """dataset_info.json with the run's own sets alone."""
-    known = dataset_info.read(workspace.inside(workspace.root, spec.data.dataset_dir)).data
+    """dataset_info.json with the run's own sets alone, each at its place inside the folder, however it was written there."""
+    home = workspace.inside(workspace.root, spec.data.dataset_dir)
+    known, entries = dataset_info.read(home).data, read_catalogue(workspace, spec.data.dataset_dir).entries
     wanted = {*spec.data.dataset, *spec.data.eval_dataset}
-    return json.dumps({name: known[name] for name in known if name in wanted}, indent=1, ensure_ascii=False) + "\n"
+    own = {name: dict(known[name]) for name in known if name in wanted}
+    for name, entry in own.items():
+        if entries[name].source is None:
+            entry["file_name"] = entries[name].place.relative_to(home).as_posix()
+    return json.dumps(own, indent=1, ensure_ascii=False) + "\n"
 
 
 def base_of(workspace: Workspace, spec: TrainSpec) -> dict[str, str]:
@@ -217,7 +225,7 @@ class Scrub:
         """Knows the workspace, the program, the home, and every absolute path in the spec."""
         roots = {os.path.abspath(workspace.root), os.path.realpath(workspace.root), str(source_folder())}
         swaps = {f"{root}{sep}": "" for root in roots for sep in "/\\"} | dict.fromkeys(roots, ".")
-        for given in _strings(spec.flat()):
+        for given in strings(spec.flat()):
             if os.path.isabs(given) and not any(given.startswith(root) for root in roots):
                 swaps[given] = model_name(given)
         swaps[str(Path.home())] = "~"
@@ -239,24 +247,27 @@ class Scrub:
             return self.text(value)
         return [self._value(one) for one in value] if isinstance(value, list) else value
 
-    def events(self, given: str) -> str:
-        """What was said, without what the interpreter printed of a mistake."""
+    def events(self, given: str, samples: bool) -> str:
+        """What was said, without what the interpreter printed of a mistake; with ``samples`` the answers that were watched."""
         lines = []
         for line in given.splitlines():
             with suppress(ValueError):
                 held = json.loads(line)
+                if held.get("kind") == Sample.kind and not samples:
+                    continue
                 if held.get("kind") == "failed":
                     line = json.dumps({**held, "detail": ""}, ensure_ascii=False)
                 lines.append(self.text(line))
         return "".join(f"{line}\n" for line in lines)
 
 
-def _strings(value: Any) -> Iterator[str]:
+def strings(value: Any) -> Iterator[str]:
+    """Every text in a value."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
         for one in value.values():
-            yield from _strings(one)
+            yield from strings(one)
     elif isinstance(value, list | tuple):
         for one in value:
-            yield from _strings(one)
+            yield from strings(one)

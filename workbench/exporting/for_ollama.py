@@ -11,6 +11,7 @@ from typing import Any
 from workbench.chats import ChatOptions, template_facts, with_system
 from workbench.chats.answers import Writing, compiled, without_marks
 from workbench.chats.encoding import chat_options
+from workbench.evaluating.records import write_whole
 from workbench.exporters import Made, Source
 from workbench.exporting.origins import base_of
 from workbench.ollama import Messages, Write
@@ -19,6 +20,7 @@ from workbench.ollama.gotemplate import template_of
 from workbench.ollama.modelfile import About, carries, modelfile, parameters_of
 from workbench.ollama.names import check_name
 from workbench.ollama.probing import Unexplained, take_apart
+from workbench.problems import UserError
 from workbench.specs import ExportSpec
 from workbench.text import Message, Text, verbatim
 from workbench.wording import command_line
@@ -29,12 +31,18 @@ CONFIGS = (
     "added_tokens.json", "tokenizer.model", "chat_template.jinja",
 )  # fmt: skip
 QUESTION = "Who are you?"
+OURS = "ollama.json"
+"""In the run's folder: the name, and the Ollama where the run found it free. What has it there on a resume is the run's own."""
 
 
 class Say:
     none = Text("No Modelfile was written: {reason}")
     not_taken = Text(
         "Ollama doesn't take this export, so nothing was created in it. Accepted: a merged model, or GGUF. Export it so."
+    )
+    taken = Text(
+        "Ollama at {url} has a model '{name}' already. Accepted: a new name. Name another, or tick 'Overwrite the folder', which "
+        "replaces that model too."
     )
     added = Text(
         "Ollama will put '{mark}' before every text, since the tokenizer does; the chat template, as it was trained, does not."
@@ -43,11 +51,23 @@ class Say:
     answered = Text("Ollama was asked: {question} It answered: {answer}")
 
 
-def check_ollama(spec: ExportSpec) -> None:
-    """UserError, before any work, where a model is to be created and the name or the Ollama is not as it must be."""
-    if name := spec.exporting.ollama_name.strip():
-        check_name(name)
-        Ollama(spec.exporting.ollama_url).version()
+def check_ollama(spec: ExportSpec, run: Path) -> None:
+    """UserError, before any work, where a model is to be created and the name or the Ollama is not as it must be.
+
+    ``run``: the folder of the run that asks; what it has created itself stands in no way when it goes on.
+    """
+    name = spec.exporting.ollama_name.strip()
+    if not name:
+        return
+    check_name(name)
+    ollama = Ollama(spec.exporting.ollama_url)
+    ollama.version()
+    wanted = {"name": name, "url": ollama.url}
+    if spec.exporting.overwrite_export_dir or _read(run / OURS) == wanted:
+        return
+    if ollama.has(name):
+        raise UserError(Say.taken(url=ollama.url, name=name), key="ollama_name")
+    write_whole(run / OURS, json.dumps(wanted) + "\n")
 
 
 def write_modelfile(part: Path, spec: ExportSpec, source: Source, made: Made, home: Path) -> list[Message]:

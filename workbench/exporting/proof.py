@@ -20,7 +20,10 @@ Kind = Literal["given", "held", "learned", "everyday"]
 Ending = Literal["none", "same", "other", "ignored"]
 """Of an answer that ended on the training side. same: the export ends there too; other: another word is likelier to it;
 ignored: it says the same end of turn and does not stop. none: on the training side the answer was cut, too."""
-Reason = Literal["trouble", "nothing", "prompt", "end", "answer", "tokens", "divergence"]
+Reason = Literal["trouble", "nothing", "prompt", "training", "end", "answer", "tokens", "divergence"]
+HARDLY = 0.1
+"""Of the accepted divergence: a training that changed the next words' probabilities by less is lost in what the format rounds,
+and whether it is in the export shows in no figure."""
 
 
 class Say:
@@ -29,6 +32,10 @@ class Say:
     trouble = Text("It could not be tried: {reason}")
     nothing = Text("No prompt could be asked of both.")
     prompt = Text("{count} of {prompts} prompts become other tokens there. The first is: {prompt}")
+    training = Text(
+        "It answers more like the model before the training ({base} nats away) than like the trained one ({kl}): what was trained "
+        "is not in it."
+    )
     end = Text(
         "{count} of {prompts} answers do not stop where they stopped here: the end of turn is not known there, or never comes. "
         "The first is the answer to: {prompt}"
@@ -45,6 +52,10 @@ class Say:
     held = Text("held out by the run")
     learned = Text("learned by the run")
     everyday = Text("everyday question")
+    untold = Text(
+        "The model before the training answers these prompts nearly the same (divergence {apart}), so it can't be told whether what "
+        "was trained is in the export. Give prompts of the proof that the training changed."
+    )
     no_end = Text("No answer ended within {tokens} tokens, so the end of turn was not tried.")
 
 
@@ -82,6 +93,10 @@ class Compared:
     divergence: float
     """Mean over the places of the Kullback-Leibler divergence of the next token's probabilities, nats."""
     ending: Ending
+    apart: float | None = None
+    """Divergence from the training side of the model before the training; None where nothing was trained."""
+    from_base: float | None = None
+    """Divergence of the export from that model."""
 
     @property
     def same_answer(self) -> bool:
@@ -124,6 +139,30 @@ class Proof:
         return sum(one.divergence * one.tokens for one in self.compared) / max(1, self.tokens)
 
     @property
+    def apart(self) -> float | None:
+        """How far the training led from the model before it, nats; None where nothing was trained."""
+        return self._mean([one.apart for one in self.compared])
+
+    @property
+    def from_base(self) -> float | None:
+        """How far the export is from the model before the training, nats."""
+        return self._mean([one.from_base for one in self.compared])
+
+    def _mean(self, given: Sequence[float | None]) -> float | None:
+        told = [value * one.tokens for value, one in zip(given, self.compared, strict=True) if value is not None]
+        return sum(told) / max(1, self.tokens) if told and len(told) == len(given) else None
+
+    @property
+    def hardly_trained(self) -> bool:
+        """Whether the training changed so little here that nobody can tell if it is in the export."""
+        return self.apart is not None and self.apart < HARDLY * self.bounds.most_divergence
+
+    @property
+    def lacks_training(self) -> bool:
+        """Whether the export is nearer to the model before the training than to the trained one."""
+        return self.from_base is not None and not self.hardly_trained and self.divergence >= self.from_base
+
+    @property
     def reasons(self) -> list[Reason]:
         """Why it is no proof; none: it is one."""
         if self.trouble is not None:
@@ -132,6 +171,7 @@ class Proof:
             return ["nothing"]
         wrong: Mapping[Reason, bool] = {
             "prompt": bool(self.failing("prompt")),
+            "training": self.lacks_training,
             "end": bool(self.failing("end")),
             "answer": bool(self.failing("answer")),
             "tokens": self.share < self.bounds.least_same,
@@ -206,7 +246,7 @@ def evidence(proof: Proof) -> list[Message]:
 def worst(proof: Proof) -> Compared | None:
     """The prompt that shows best why it is no proof."""
     shown = [found[0] for reason in proof.reasons if (found := proof.failing(reason))]
-    if not shown and {"tokens", "divergence"} & set(proof.reasons):
+    if not shown and {"training", "tokens", "divergence"} & set(proof.reasons):
         shown = [max(proof.compared, key=lambda one: (one.tokens - one.same, one.divergence))]
     return shown[0] if shown else None
 
@@ -216,6 +256,8 @@ def remarks(proof: Proof) -> list[Message]:
     found = [Say.original()] if proof.original else []
     if proof.precision != "fp32":
         found.append(Say.precision(precision=proof.precision, full="fp32"))
+    if proof.hardly_trained:
+        found.append(Say.untold(apart=nats(proof.apart or 0.0)))
     if proof.compared and all(one.ending == "none" for one in proof.compared):
         found.append(Say.no_end(tokens=proof.most_tokens))
     if proof.likeliest:
@@ -248,6 +290,8 @@ def _told(proof: Proof, reason: Reason) -> Message:
         return Say.trouble(reason=proof.trouble)
     if reason == "nothing":
         return Say.nothing()
+    if reason == "training":
+        return Say.training(base=nats(proof.from_base or 0.0), kl=nats(proof.divergence))
     if reason == "tokens":
         return Say.tokens(share=percent(proof.share), least=percent(proof.bounds.least_same))
     if reason == "divergence":

@@ -14,7 +14,8 @@ class ExportSection(Section):
     """Where the export goes: a name for a folder inside models/, or a path inside the workspace. Empty: named after the
     run and the format."""
     overwrite_export_dir: Annotated[bool, Ui("Overwrite the folder")] = False
-    """Replace what lies in the folder. Off: a folder that is not empty is left alone."""
+    """Replace what lies in the folder, and a model of that name in Ollama. Off: a folder that is not empty is left alone, and so
+    is such a model."""
     adapter_weights: Annotated[list[float], Ui("Weights of the adapters")] = []
     """How strongly each adapter counts, in their order. Empty: each fully, 1."""
     proof_prompts: Annotated[list[str], Field(max_length=50), Ui("Prompts of the proof", widget="lines")] = []

@@ -26,6 +26,7 @@ from workbench.exporting.bundle import (
     libraries,
     machine,
     sha256,
+    strings,
 )
 from workbench.problems import UserError
 from workbench.reporting import REPORT
@@ -41,6 +42,11 @@ MOST_SWELLING = 1_000
 KNOWN = {FACTS, SPEC, EVENTS, REPORT}
 KEYS = {"version", "run", "data", "base", "libraries", "machine", "files"}
 NAME = re.compile(r"(?:[^/\\:\x00-\x1f]+/)*[^/\\:\x00-\x1f]+")
+DEEPEST = 32
+"""Folders above a file; a part of a hub's set lies some ten deep."""
+ADDRESS = re.compile(r"\s*[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+AT_HOME = "tensorboard"
+"""The tracker that sends nothing."""
 FOLDER = "bundles"
 """Inside the workspace's cache: what was unpacked."""
 
@@ -65,6 +71,10 @@ class Say:
     no_rows = Text("The set '{name}' is not here, and the bundle holds no rows. Put it into data/, or bundle it with --data.")
     other_base = Text("The base model is another one here: {file} differs. The losses will differ too.")
     no_base = Text("The base model '{name}' is not here. It is fetched when its name is an id of the hub; else put it into models/.")
+    reaches = Text(
+        "The bundle would run code of its model, or send rows and keys of yours elsewhere: {given}. Accepted: what you know and "
+        "trust. Look at each; if all are right, add --trust."
+    )
     goes_on = Text("The run went on from {what}, which the bundle doesn't hold. It must be here under that name.")
 
 
@@ -110,7 +120,7 @@ def _check_entries(file: Path, held: zipfile.ZipFile) -> None:
         parts = PurePosixPath(name).parts
         kind = entry.external_attr >> 28
         own = name in KNOWN or name.startswith((DATA, WEIGHTS))
-        if not NAME.fullmatch(name) or {".", ".."} & set(name.split("/")) or len(parts) > 8 or kind not in (0, 8) or not own:
+        if not NAME.fullmatch(name) or {".", ".."} & set(name.split("/")) or len(parts) > DEEPEST or kind not in (0, 8) or not own:
             raise _refuse(file, Say.odd_name(name=name[:120]))
         if name.casefold() in seen:
             raise _refuse(file, Say.twice(name=name))
@@ -205,9 +215,23 @@ def _other_rows(workspace: Workspace, bundle: Bundle) -> Iterator[Message]:
             yield Say.other_rows(name=name, file=odd)
 
 
-def to_train(workspace: Workspace, bundle: Bundle) -> TrainSpec:
-    """The spec of the run to come: a new name, and the bundle's own rows, unpacked into the cache, where it has them."""
+def reaching(spec: TrainSpec) -> Message | None:
+    """What of a stranger's spec does more than compute: code of a model, addresses that rows and keys are sent to, trackers."""
+    found = {key: [text for text in strings(value) if ADDRESS.match(text)] for key, value in spec.flat().items()}
+    found["trust_remote_code"] = ["true"] if spec.model.trust_remote_code else []
+    found["report_to"] = [name for name in spec.saving.report_to if name != AT_HOME]
+    given = "; ".join(f"{key}: {', '.join(texts)}" for key, texts in found.items() if texts)
+    return Say.reaches(given=given) if given else None
+
+
+def to_train(workspace: Workspace, bundle: Bundle, trusted: bool = False) -> TrainSpec:
+    """The spec of the run to come: a new name, and the bundle's own rows, unpacked into the cache, where it has them.
+
+    UserError where it reaches further than a stranger may, unless it is ``trusted``.
+    """
     spec = bundle.spec
+    if not trusted and (said := reaching(spec)):
+        raise UserError(said)
     saving = spec.saving.model_copy(update={"output_dir": "", "overwrite_output_dir": False})
     data = spec.data.model_copy(update={"tokenized_path": ""})
     if bundle.with_data:

@@ -12,6 +12,7 @@ from workbench.gguf.families import Layout
 from workbench.gguf.packing import pack
 from workbench.gguf.weights import Weight, as_float32, weights
 from workbench.gguf.writing import beside, check_room, write_tensors
+from workbench.merging.adapters import lora_scale
 from workbench.problems import UserError
 from workbench.text import Text
 
@@ -60,7 +61,7 @@ def write_adapter(
             array = as_float32(half.read())
             if name.endswith(".lora_b"):  # llama.cpp scales by alpha / rank
                 rank = array.shape[1]
-                array = layout.changed(name.removesuffix(".lora_b"), array) * (weight * _scale(config, module, rank) * rank / alpha)
+                array = layout.changed(name.removesuffix(".lora_b"), array) * (weight * lora_scale(config, module, rank) * rank / alpha)
             yield pack(name, array, "F32")
 
     with beside(target) as part:
@@ -89,14 +90,3 @@ def _check_fit(name: str, halves: Mapping[str, Weight], base: Mapping[str, tuple
         if weight.shape[at] != base[part][at]:
             said = Say.other(name=name, part=part, given=weight.shape[at], wanted=base[part][at])
             raise UserError(said, key="adapter_name_or_path")
-
-
-def _scale(config: Mapping[str, Any], module: str, rank: int) -> float:
-    """By what PEFT multiplies the product of the halves (arXiv 2106.09685; 2312.03732 where ``use_rslora``)."""
-    patterns = config.get("alpha_pattern") or {}
-    own = float(next((value for key, value in patterns.items() if _meant(key, module)), config["lora_alpha"]))
-    return own / (math.sqrt(rank) if config.get("use_rslora") else rank)
-
-
-def _meant(key: str, module: str) -> bool:
-    return re.fullmatch(rf"(?:.*\.)?{key}", module) is not None

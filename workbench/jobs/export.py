@@ -14,10 +14,11 @@ from workbench.exporters import Bounds, Made, Source, Trained
 from workbench.exporting import beforehand, for_ollama
 from workbench.exporting.calibration import calibration_texts
 from workbench.exporting.companions import accompany
-from workbench.exporting.folder import MADE, beside, check_folder, check_room, export_folder, made_by
+from workbench.exporting.folder import MADE, beside, check_folder, check_room, export_folder, made_as, mark_of
 from workbench.exporting.for_studio import lay_out
 from workbench.exporting.proof import Proof
 from workbench.fields import plain
+from workbench.merging import lacking
 from workbench.opening import prepare
 from workbench.problems import UserError
 from workbench.proving.settling import figures, settle
@@ -29,40 +30,44 @@ from workbench.text import Text
 class Say:
     whole = Text("The export stands whole in {folder} from before: it is only proved.")
     done = Text("The export lies in {folder}.")
-    kept_back = Text("The export was not pushed to {given}, since it did not prove itself.")
+    kept_back = Text("The export was not sent to {given}, since it did not prove itself.")
 
 
 def run(spec: ExportSpec, desk: Desk) -> dict[str, float]:
     """Make, keep and prove the export; its size in bytes, and whether it is proved."""
     desk.phase("reading")
     workspace = desk.run.workspace
-    if problems := beforehand.problems_of(workspace, spec, desk.run.name):
+    if problems := beforehand.problems_of(workspace, spec, mark_of(desk.run.folder)):
         raise UserError(*problems)
-    for_ollama.check_ollama(spec)
+    for_ollama.check_ollama(spec, desk.run.folder)
     opening = prepare(spec.model, desk)
     folder = export_folder(workspace, spec.exporting, beforehand.usual_name(spec))
     module = plugins(exporters)[spec.exporter.export_format]
     weights = spec.exporting.adapter_weights or [1.0] * len(opening.adapters)
     trained = [Trained(path, weight) for path, weight in zip(opening.adapters.values(), weights, strict=True)]
     source = Source(opening, trained, folder.name, lambda given: calibration_texts(workspace, opening, given))
-    if made_by(folder) == desk.run.name:
+    for note in lacking(trained):
+        desk.note(note, "warning")
+    if made_as(folder) == mark_of(desk.run.folder):
         desk.note(Say.whole(folder=folder.name))
         made = read_made(folder)
     else:
         made = make(spec, source, module, folder, desk)
     desk.note(Say.done(folder=str(folder.relative_to(workspace.root))))
     proof = settle(spec, source, made, folder, desk)
-    for_ollama.create(folder, spec, source, made, desk.note, lambda done, total: desk.phase("sending", done, total))
-    send(spec, folder, proof, desk)
+    send(spec, source, made, folder, proof, desk)
     return {"bytes": float(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())), **figures(proof)}
 
 
-def send(spec: ExportSpec, folder: Path, proof: Proof, desk: Desk) -> None:
-    """Push the export to the hub, if that is asked for and it has proved itself."""
-    if not (given := spec.exporting.export_hub_model_id.strip()):
-        return
+def send(spec: ExportSpec, source: Source, made: Made, folder: Path, proof: Proof, desk: Desk) -> None:
+    """Create the export in Ollama and push it to the hub, where that is asked for and it has proved itself."""
+    given, name = spec.exporting.export_hub_model_id.strip(), spec.exporting.ollama_name.strip()
     if not proof.proved:
-        desk.note(Say.kept_back(given=plain(given)), "warning")
+        for one in filter(None, (name, given)):
+            desk.note(Say.kept_back(given=plain(one)), "warning")
+        return
+    for_ollama.create(folder, spec, source, made, desk.note, lambda done, total: desk.phase("sending", done, total))
+    if not given:
         return
     desk.phase("sending")
     desk.note(pushing.Say.pushed(page=pushing.push(spec.model.hub, given, folder, spec.exporting.export_hub_private)))
@@ -70,10 +75,11 @@ def send(spec: ExportSpec, folder: Path, proof: Proof, desk: Desk) -> None:
 
 def make(spec: ExportSpec, source: Source, module: Any, folder: Path, desk: Desk) -> Made:
     """The export, whole under its final name."""
-    check_folder(folder, spec.exporting, [one.folder for one in source.trained])
-    check_room(folder, module.needs(spec.exporter, source))
+    check_folder(folder, spec.exporting, [source.opening.folder(), *(one.folder for one in source.trained)])
+    needed = module.needs(spec.exporter, source)
     desk.phase("exporting")
-    with beside(folder) as part:
+    with beside(folder, desk.run.workspace.cache / "exports") as part:
+        check_room(part, needed)
         made: Made = module.export(spec.exporter, source, part)
         if spec.exporting.lm_studio:
             made = lay_out(part, made, folder.name, desk.note)
@@ -81,7 +87,7 @@ def make(spec: ExportSpec, source: Source, module: Any, folder: Path, desk: Desk
             desk.note(note, "warning")
         for note in accompany(part, spec, source, made, folder.relative_to(desk.run.workspace.root)):
             desk.note(note, "warning")
-        held = {"run": desk.run.name, "format": spec.exporter.export_format, **asdict(made)}
+        held = {"run": desk.run.name, "mark": mark_of(desk.run.folder), "format": spec.exporter.export_format, **asdict(made)}
         (part / MADE).write_text(json.dumps(held, indent=1, default=Path.as_posix) + "\n", "utf-8")
     return made
 

@@ -1,7 +1,7 @@
 """A base and its adapters become one model, tensor by tensor. Knows no exporter, no run and no page."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -46,11 +46,11 @@ class Say:
         "weights. Choose 'original' under 'Merge onto'."
     )
     lacks_earlier = Text(
-        "Adapter '{name}' learned over a base into which '{before}' had been merged, and that is not among the adapters here. "
-        "Choose it too, before the other."
+        "Adapter '{name}' learned over a base into which '{before}' had been merged, and that is not among the adapters here: "
+        "answers are not those of its run. Choose both, '{before}' first, and export them merged."
     )
     in_memory = Text("Adapter '{name}' ({kind}) is merged with the whole model in memory, about {size}; other kinds need less.")
-    unequal_head = Text("Embeddings and last layer were one in the base and are not after training: both are written.")
+    unequal_head = Text("Embeddings and last layer are one by the base's config and differ in weights: both are written.")
 
 
 @dataclass
@@ -65,8 +65,8 @@ class Plan:
     adapters: Sequence[tuple[Adapter, Trained]] = ()
     in_memory: bool = False
     """PEFT merges, since there is an adapter whose formula this package does not know."""
-    head: Part | None = None
-    """The last layer, which the base holds as one with its embeddings, where training may have parted them."""
+    ends: tuple[Part, Part] | None = None
+    """Embeddings and last layer, which config.json calls one, where they may have parted."""
     notes: list[Message] = field(default_factory=list)
 
     @property
@@ -80,29 +80,44 @@ class Plan:
     @property
     def exact(self) -> bool:
         """Whether hardly anything is rounded: what is new is in float32 or float16, the rest is as it was."""
-        return all(part.kind in ("F32", "F16") or (not part.steps and part.kind == part.base.kind) for part in self.parts)
+        if self.in_memory:
+            return self.kind in ("F32", "F16")
+        return all(part.kind in ("F32", "F16") or (not part.steps and part.kind == part.base.kind) for part in self._all)
 
     @property
     def num_bytes(self) -> int:
         """What the files of weights will take at most."""
-        return sum(part.outline.num_bytes for part in (*self.parts, *((self.head,) if self.head else ())))
+        return sum(part.outline.num_bytes for part in self._all)
+
+    @property
+    def _all(self) -> list[Part]:
+        """Whatever may be written."""
+        return list({part.name: part for part in (*self.parts, *(self.ends or ()))}.values())
+
+    def parted(self) -> Part | None:
+        """The last layer where it comes out as another than the embeddings, though config.json calls both one."""
+        if self.ends is None:
+            return None
+        embedding, head = self.ends
+        return None if head.same_as(embedding) else head
 
     def write(self, folder: Path, most_bytes: int, source: Source) -> bool:
-        """Write the weights; whether embeddings and last layer, one in the base, are two now."""
+        """Write the weights; whether embeddings and last layer, one by config.json, are two now."""
         if self.in_memory:
             from workbench.merging.in_memory import write_in_memory
 
-            write_in_memory(self, folder, most_bytes, source)
-            return False
+            parted = write_in_memory(self, folder, most_bytes, source)
+            if parted:
+                source.opening.note(Say.unequal_head())
+            return parted
         parts = {part.name: part for part in self.parts}
-        parted = self.head is not None and not self.head.same_as(parts[self.head.base.name])
-        if self.head and parted:
-            parts[self.head.name] = self.head
+        if head := self.parted():
+            parts[head.name] = head
             source.opening.note(Say.unequal_head())
         shards = divided([part.outline for part in parts.values()], most_bytes)
         written = _Written(source, sum(part.outline.num_bytes for part in parts.values()))
         write_shards(folder, shards, lambda name: parts[name].numbers(), written.add)
-        return parted
+        return head is not None
 
 
 @dataclass
@@ -134,12 +149,11 @@ def plan(source: Source, dtype: Dtype, onto: Onto = "original") -> Plan:
     base = folder_tensors(folder, KEY if whole else MODEL_KEY)
     adapters = [] if whole else [(read_adapter(one.folder), one) for one in source.trained]
     made = Plan(folder, config, [], adapters)
-    names = Names(list(base), _is_tied(config, base))
+    names = _names(config, base)
     outline = Outline(folder, source.opening.trust_remote_code)
     changes = _changes(made, base, names, outline, _roundings(made, onto, names, outline))
     made.parts = [Part(name, stored, _kind(stored, dtype), changes.get(name, ())) for name, stored in base.items()]
-    made.head = _head(base, names, changes, dtype)
-    _tell(made, source.trained)
+    made.ends = _ends(made.parts, names, changes, config)
     return made
 
 
@@ -157,11 +171,25 @@ def _config(folder: Path) -> Mapping[str, Any]:
     return config
 
 
-def _is_tied(config: Mapping[str, Any], base: Mapping[str, Stored]) -> bool:
-    """Whether the files hold one tensor for embeddings and last layer."""
+def _called_one(config: Mapping[str, Any]) -> bool | None:
+    """Whether embeddings and last layer are one by config.json; None: it does not say."""
     told = config.get("tie_word_embeddings", (config.get("text_config") or {}).get("tie_word_embeddings"))
-    names = Names(list(base), False)
-    return told is not False and names.head not in base and names.embedding is not None
+    return None if told is None else bool(told)
+
+
+def _names(config: Mapping[str, Any], base: dict[str, Stored]) -> Names:
+    """What the base's tensors are called. A last layer that is one with the embeddings, and lies in the files a second time,
+    is taken out: the base is loaded as one then, and trained so."""
+    names, one = Names(list(base), False), _called_one(config)
+    if one is False or names.embedding is None:
+        return names
+    if one and names.head in base and _alike(base[names.head], base[names.embedding]):
+        del base[names.head]
+    return Names(list(base), names.head not in base)
+
+
+def _alike(one: Stored, other: Stored) -> bool:
+    return Part(one.name, one, one.kind).same_as(Part(other.name, other, other.kind))
 
 
 def _kind(stored: Stored, dtype: Dtype) -> str:
@@ -223,25 +251,28 @@ def _rounded(told: History, names: Names, outline: Outline) -> Steps:
     return found
 
 
-def _head(base: Mapping[str, Stored], names: Names, changes: Steps, dtype: Dtype) -> Part | None:
-    """The last layer of a tied model in which it or the embeddings were trained; rows of tokens count for both."""
-    if not names.tied or names.embedding is None:
+def _ends(parts: Sequence[Part], names: Names, changes: Steps, config: Mapping[str, Any]) -> tuple[Part, Part] | None:
+    """Embeddings and last layer of a model whose config.json calls them one, where they may have parted: they lie in the files
+    as two, or one of them was trained. Rows of tokens count for both."""
+    found = {part.name: part for part in parts}
+    if names.embedding is None:
         return None
-    embedding = changes.get(names.embedding, [])
+    embedding = found[names.embedding]
+    if not names.tied:
+        return (embedding, found[names.head]) if _called_one(config) and names.head in found else None
     own = changes.pop(names.head, [])
-    both = [step for step in embedding if isinstance(step[0], RowsReplaced)]
-    if not own and len(both) == len(embedding):
+    both = [step for step in embedding.steps if isinstance(step[0], RowsReplaced)]
+    if not own and len(both) == len(embedding.steps):
         return None
-    stored = base[names.embedding]
-    return Part(names.head, stored, _kind(stored, dtype), [*both, *own])
+    return embedding, Part(names.head, embedding.base, embedding.kind, [*both, *own])
 
 
-def _tell(made: Plan, trained: Sequence[Trained]) -> None:
-    """A word where an adapter learned over more than is here."""
+def lacking(trained: Sequence[Trained]) -> Iterator[Message]:
+    """A word for each adapter that learned over more than is here."""
     here: list[str] = []
     for one in trained:
         for before in history(one.folder).before:
             name = before.replace("\\", "/").rstrip("/").rpartition("/")[2]
             if name not in here:
-                made.notes.append(Say.lacks_earlier(name=one.folder.name, before=name))
+                yield Say.lacks_earlier(name=one.folder.name, before=name)
         here += [one.folder.name, one.folder.parent.name]

@@ -216,7 +216,7 @@ def _low_rank(adapter: Adapter, module: str, layer: Layer, turned: bool) -> Iter
             if first.shape[0] != second.shape[1]:
                 said = Say.shape(name=adapter.name, module=module, given=first.shape[0], wanted=second.shape[1])
                 raise UserError(said, key=KEY)
-            scale = _scale(adapter.config, module, first.shape[0])
+            scale = lora_scale(adapter.config, module, first.shape[0])
             change = LowRank(first, second, scale, other_way, layer.parts.get("lora_magnitude_vector"))
             sides = (first.shape[1], second.shape[0])
             yield "weight", change, sides if other_way else sides[::-1]
@@ -225,8 +225,8 @@ def _low_rank(adapter: Adapter, module: str, layer: Layer, turned: bool) -> Iter
                 yield "bias", Added(bias, scale), bias.shape
 
 
-def _scale(config: Mapping[str, Any], module: str, rank: int) -> float:
-    """How much B A counts: alpha / rank, or alpha / root of the rank (arXiv 2312.03732)."""
+def lora_scale(config: Mapping[str, Any], module: str, rank: int) -> float:
+    """How much B A counts: alpha / rank (arXiv 2106.09685), or alpha / root of the rank (arXiv 2312.03732)."""
     own = (value for key, value in (config.get("alpha_pattern") or {}).items() if re.match(rf"(.*\.)?({key})$", module))
     alpha = float(next(own, config["lora_alpha"]))
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)

@@ -10,6 +10,10 @@ from workbench.merging import Plan
 from workbench.merging.configs import write_beside
 
 ONE_FILE_BYTES = 1 << 60
+WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
+WORDS = ("tokenizer*", "*.model", "*.tiktoken", "vocab.json", "vocab.txt", "merges.txt", "added_tokens.json",
+         "special_tokens_map.json", "chat_template*")  # fmt: skip
+"""Files of a tokenizer."""
 
 
 def between_bytes(planned: Plan) -> int:
@@ -20,15 +24,15 @@ def between_bytes(planned: Plan) -> int:
 @contextmanager
 def whole_between(planned: Plan, source: Source, target: Path) -> Iterator[Path]:
     """The model in ``target`` for the block, with all that belongs to it: weights that adapters change are written, others
-    linked to."""
+    linked to. What else lies in a run's folder, such as its log or an optimiser, stays there."""
     try:
         target.mkdir()
-        parted = bool(planned.adapters) and planned.write(target, ONE_FILE_BYTES, source)
+        parted = planned.write(target, ONE_FILE_BYTES, source) if planned.adapters else planned.parted() is not None
         write_beside(source, planned.folder, target, planned.kind, parted)
-        for file in planned.folder.iterdir():
-            weights = ".safetensors" in file.suffixes
-            if file.is_file() and not (target / file.name).exists() and not (weights and planned.adapters):
-                link(file.resolve(), target / file.name)
+        for kind in WORDS if planned.adapters else (*WEIGHTS, *WORDS):
+            for file in planned.folder.glob(kind):
+                if file.is_file() and not (target / file.name).exists():
+                    link(file.resolve(), target / file.name)
         yield target
     finally:
         shutil.rmtree(target, ignore_errors=True)

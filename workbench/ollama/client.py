@@ -21,6 +21,8 @@ OLDEST = (0, 5, 5)
 """The first version that takes a model's files by their checksums."""
 CHUNK = 1 << 20
 CONNECT_S = 5.0
+ANSWER_S = 60.0
+"""So long for what takes no work; a large model's head is read for it."""
 SILENCE_S = 1800.0
 """So long it may be silent: while it converts or first loads a large model it says nothing."""
 NUM_TOKENS = 64
@@ -58,8 +60,17 @@ class Ollama:
             raise UserError(Say.old(url=self.url, given=plain(str(given)), oldest=".".join(map(str, OLDEST))), key="ollama_url")
         return str(given)
 
+    def has(self, name: str) -> bool:
+        """Whether it has a model of that name."""
+        with self._client() as client:
+            response = client.post("/api/show", json={"model": name}, timeout=ANSWER_S)
+            if response.status_code == httpx.codes.NOT_FOUND:
+                return False
+            self._read(response)
+            return True
+
     def create(self, name: str, files: Mapping[str, Path], adapters: Mapping[str, Path], about: About, told: Told) -> None:
-        """Make a model of files and adapters, by the names it shall know them under.
+        """Make a model of files and adapters, by the names it shall know them under; it takes the place of one of that name.
 
         ``told`` hears bytes done of all: each is counted when it was summed up and when Ollama has it. It may raise to end it.
         """

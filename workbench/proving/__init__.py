@@ -15,17 +15,19 @@ from workbench.evaluating.records import Question
 from workbench.exporters import Bounds, Made, Source
 from workbench.exporting.proof import KINDS, Compared, Ending, Proof
 from workbench.problems import UserError, first_line
-from workbench.proving.asking import ANSWERS, LIKELIEST, Answers, Told, answer, ends, tell
+from workbench.proving.asking import ANSWERS, LIKELIEST, Answers, Told, answer, ends, tell, with_bare
 from workbench.proving.comparing import compare, first
 from workbench.proving.prompts import learned_over_few_bits, questions
 from workbench.proving.reading import reads_alike
 from workbench.proving.room import precision_for
-from workbench.proving.sides import Side, exported_side, training_side
+from workbench.proving.sides import Side, bare_side, exported_side, training_side
 from workbench.specs import ExportSpec
 from workbench.text import Text
 
 WIDER = Bounds(0.9, 0.05)
 """What may differ at least where both sides had to be computed in 16 bits: each of them rounds by itself."""
+LONGER, MOST_LONGER = 256, 3
+"""Tokens that an answer gets where none has ended, and how many answers do."""
 
 
 class Say:
@@ -44,7 +46,8 @@ def prove(spec: ExportSpec, source: Source, made: Made, folder: Path, desk: Desk
         precision = precision_for(quiet, folder)
         if precision != "fp32":
             proof = replace(proof, precision=precision, bounds=_wider(made.bounds))
-        told = _training(training_side(quiet, original, precision), asked, proof.most_tokens, desk)
+        sides = training_side(quiet, original, precision), bare_side(quiet, original, precision)
+        told = _training(*sides, asked, proof.most_tokens, desk)
         return _exported(proof, exported_side(quiet, made, folder, precision), asked, told, desk)
     except UserError as error:
         return replace(proof, trouble=error.problems[0].message)
@@ -54,17 +57,44 @@ def _wider(bounds: Bounds) -> Bounds:
     return Bounds(min(bounds.least_same, WIDER.least_same), max(bounds.most_divergence, WIDER.most_divergence))
 
 
-def _training(side: Side, asked: Sequence[Question], most: int, desk: Desk) -> list[Told]:
-    """What the training side says to each, asked of it where no earlier worker has."""
+def _training(side: Side, bare: Side | None, asked: Sequence[Question], most: int, desk: Desk) -> list[Told]:
+    """What the training side says to each, and the model before it where there was one; asked where no earlier worker has."""
     answers, total = Answers(desk.run.folder / ANSWERS), 2 * len(asked)
     left = [one for one in asked if one.place not in answers.found]
     desk.phase("proving", len(asked) - len(left), total)
-    if left:
+    if left or _untried(asked, answers, most):
         with _opened(side) as engine:
             for done, question in enumerate(left, len(asked) - len(left) + 1):
-                answers.add(tell(engine, side.name, question, most))
+                answers.add(tell(engine, side.name, question, most, side.bare))
                 desk.phase("proving", done, total)
+            _go_on(engine, side, _untried(asked, answers, most), answers, desk)
+    found = [answers.found[one.place] for one in asked]
+    if bare and (lacking := [one for one in found if one.tokens and not one.bare]):
+        with _opened(bare) as engine:
+            for told in lacking:
+                answers.add(with_bare(engine, bare.name, told))
+                desk.phase("proving", len(asked), total)
     return [answers.found[one.place] for one in asked]
+
+
+def _untried(asked: Sequence[Question], answers: Answers, most: int) -> list[Question]:
+    """Where no answer ended: the prompts that are worth more tokens, the shortest ones."""
+    found = [one for one in asked if one.place in answers.found]
+    if any(answers.found[one.place].finish == "stop" for one in found):
+        return []
+    found.sort(key=lambda one: len(answers.found[one.place].prompt))
+    return [one for one in found[:MOST_LONGER] if max(most, answers.found[one.place].tried) < LONGER]
+
+
+def _go_on(engine: Engine, side: Side, untried: Sequence[Question], answers: Answers, desk: Desk) -> None:
+    """Give these prompts more tokens until one answer ends, so that its end is tried."""
+    for question in untried:
+        told = tell(engine, side.name, question, LONGER, side.bare)
+        ended = told.finish == "stop"
+        answers.add(replace(told if ended else answers.found[question.place], tried=LONGER))
+        desk.phase("proving")
+        if ended:
+            return
 
 
 def _exported(proof: Proof, side: Side, asked: Sequence[Question], told: Sequence[Told], desk: Desk) -> Proof:
@@ -81,8 +111,9 @@ def _exported(proof: Proof, side: Side, asked: Sequence[Question], told: Sequenc
 def _compared(engine: Engine, side: Side, question: Question, here: Told, most: int) -> Compared:
     name = side.name
     prompt = list(engine.tokens(Chat(question.messages, question.tools)))
-    there, likely = answer(engine, name, prompt, here.tokens, most)
+    there, likely = answer(engine, name, prompt, here.tokens, most if len(here.tokens) <= most else LONGER)
     places = compare(here.tokens, here.chances, likely)
+    bare = here.bare_chances
     ending: Ending = "none"
     if here.finish == "stop":
         says_end = first(likely[-1]) == here.tokens[-1]
@@ -93,12 +124,14 @@ def _compared(engine: Engine, side: Side, question: Question, here: Told, most: 
         str(question.messages[-1].get("content") or ""),
         here.said,
         there,
-        reads_alike(engine, side.opening, question, here.prompt),
+        reads_alike(engine, side, question, here.prompt),
         places.tokens,
         places.same,
         places.ties,
         places.divergence,
         ending,
+        compare(here.tokens, here.chances, bare).divergence if bare else None,
+        compare(here.tokens, bare, likely).divergence if bare else None,
     )
 
 

@@ -1,7 +1,7 @@
 """What one side says: its greedy answer, and the likeliest tokens at every place of an answer. Knows no run and no verdict."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workbench.engines import Chance, Chat, Engine, Raw, Sampling
@@ -30,6 +30,10 @@ class Told:
     finish: str
     likely: Sequence[Sequence[tuple[int, float]]]
     """For each of the tokens the likeliest ones at its place."""
+    bare: Sequence[Sequence[tuple[int, float]]] = ()
+    """The same as the model says it without what was trained; none where nothing was."""
+    tried: int = 0
+    """So many tokens it was given at last, where those of the proof were too few for an end; 0: it was not tried."""
 
     @property
     def said(self) -> Said:
@@ -37,7 +41,11 @@ class Told:
 
     @property
     def chances(self) -> list[Likely]:
-        return [{int(token): float(value) for token, value in some} for some in self.likely]
+        return _read(self.likely)
+
+    @property
+    def bare_chances(self) -> list[Likely]:
+        return _read(self.bare)
 
 
 class Answers:
@@ -52,15 +60,22 @@ class Answers:
         self.found[told.place] = Told(**held)
 
 
-def tell(engine: Engine, name: str, question: Question, most: int) -> Told:
-    """The greedy answer of up to ``most`` tokens, and what was likely at each of its places."""
+def tell(engine: Engine, name: str, question: Question, most: int, bare: str = "") -> Told:
+    """The greedy answer of up to ``most`` tokens, and what was likely at each of its places; to the model ``bare`` too, where
+    one is named."""
     prompt = list(engine.tokens(Chat(question.messages, question.tools)))
     said, chances = say(engine, name, prompt, most)
     tokens, ended = [one.token for one in chances], said.finish == "stop"
     likely = likely_at(engine, name, prompt, [*tokens, prompt[-1]] if ended else tokens)
     if ended:
         tokens.append(first(likely[-1]))
-    return Told(question.place, prompt, tokens, said.text, said.finish, [list(one.items()) for one in likely])
+    told = Told(question.place, prompt, tokens, said.text, said.finish, _written(likely))
+    return with_bare(engine, bare, told) if bare else told
+
+
+def with_bare(engine: Engine, bare: str, told: Told) -> Told:
+    """With what is likely to the model without what was trained."""
+    return replace(told, bare=_written(likely_at(engine, bare, told.prompt, told.tokens)))
 
 
 def answer(engine: Engine, name: str, prompt: Sequence[int], tokens: Sequence[int], most: int) -> tuple[Said, list[Likely]]:
@@ -108,6 +123,14 @@ def likely_at(
         pieces = list(engine.stream(name, Raw([*prompt, *tokens[:at]]), sampling, lambda: False))
         found.append(_likely(next(one for piece in pieces for one in piece.chances).others))
     return found
+
+
+def _written(likely: Sequence[Likely]) -> list[list[tuple[int, float]]]:
+    return [list(one.items()) for one in likely]
+
+
+def _read(written: Sequence[Sequence[tuple[int, float]]]) -> list[Likely]:
+    return [{int(token): float(value) for token, value in some} for some in written]
 
 
 def _likely(chances: Sequence[Chance]) -> Likely:

@@ -1,26 +1,26 @@
 """Whether the export turns a prompt into the same tokens, also where its engine reads it without our help. Knows no verdict."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from workbench.engines import Chat, Engine, Opening, OwnReader
+from workbench.engines import Chat, Engine, OwnReader
 from workbench.evaluating.records import Question
 from workbench.problems import UserError
+from workbench.proving.sides import Side
 
 PLAIN = {"role", "content"}
 """What a message holds that every engine takes alike: of calls and thoughts each has a shape of its own."""
 
 
-def reads_alike(engine: Engine, opening: Opening, question: Question, tokens: Sequence[int]) -> bool:
+def reads_alike(engine: Engine, side: Side, question: Question, tokens: Sequence[int]) -> bool:
     """Whether the question becomes these tokens in the export as well. Where the engine has a tokenizer and a template of
-    its own, in the file that it opened, these must say so too."""
+    its own, in the file that it opened, these must say so too; of an adapter alone that file is its base's."""
     if list(engine.tokens(Chat(question.messages, question.tools))) != list(tokens):
         return False
-    if not isinstance(engine, OwnReader) or not _is_plain(question, opening.tokenizer()):
+    if not isinstance(engine, OwnReader) or not side.brings_template or not _is_plain(question, side.opening.tokenizer()):
         return True
-    chat = Chat(_with_system(question.messages, opening.default_system), (), opening.enable_thinking)
     try:
-        return list(engine.read(chat)) == list(tokens)
+        return list(engine.read(Chat(question.messages))) == list(tokens)
     except UserError:  # no place in its template for what ours had one for
         return False
 
@@ -32,9 +32,3 @@ def _is_plain(question: Question, tokenizer: Any) -> bool:
         return False
     special = tokenizer.get_added_vocab()
     return not any(word in one["content"] for one in question.messages for word in special)
-
-
-def _with_system(messages: Sequence[Mapping[str, Any]], system: str) -> Sequence[Mapping[str, Any]]:
-    if not system or messages[0]["role"] == "system":
-        return messages
-    return [{"role": "system", "content": system}, *messages]

@@ -11,14 +11,25 @@ from workbench.cli.follow import follow, say_ending, shown_path
 from workbench.cli.interrupts import counted
 from workbench.cli.overview import command_help
 from workbench.cli.screen import Screen
-from workbench.exporting.unbundle import Bundle, Match, bundled_losses, compare, differences, losses, read, to_train
+from workbench.exporting.unbundle import (
+    Bundle,
+    Match,
+    bundled_losses,
+    compare,
+    differences,
+    losses,
+    reaching,
+    read,
+    to_train,
+)
 from workbench.fields import plain
 from workbench.problems import UserError
+from workbench.specs import TrainSpec
 from workbench.text import Locale, Message, Text
 from workbench.view import View
 from workbench.workspace import Workspace
 
-CHECK, WITHIN = "--check", "--within"
+CHECK, TRUST, WITHIN = "--check", "--trust", "--within"
 
 
 class Say:
@@ -29,6 +40,7 @@ class Say:
     )
     check = Text("--check says what differs and trains nothing.")
     within = Text("--within 0.01 takes losses for the same that differ by up to 1 percent. Without it they must be equal to the last bit.")
+    trust = Text("--trust lets the bundle run code of its model and speak to the addresses in its spec; without it such a one is refused.")
     codes = Text("Exit code: 0 the losses are the same, 1 they are not or the run failed, 2 the bundle is not accepted.")
     one = Text("{count} bundles are named. Accepted: one. Write replay BUNDLE.zip.")
     bad_flag = Text("'{given}' is no flag of replay. Accepted: {known}. Take it out.")
@@ -48,16 +60,16 @@ def title() -> Message:
 
 
 def help(locale: Locale) -> Iterator[str]:
-    sentences = (Say.title, Say.what, Say.check, Say.within, Say.codes)
-    yield from command_help(locale, "replay BUNDLE.zip [--check] [--within SHARE]", sentences)
+    sentences = (Say.title, Say.what, Say.check, Say.within, Say.trust, Say.codes)
+    yield from command_help(locale, "replay BUNDLE.zip [--check] [--within SHARE] [--trust]", sentences)
 
 
 def run(words: Sequence[str], workspace: Workspace, screen: Screen) -> int:
     share, words = _share(words)
     flags = [word for word in words if word.startswith("-")]
     names = [word for word in words if not word.startswith("-")]
-    if odd := [flag for flag in flags if flag != CHECK]:
-        raise UserError(Say.bad_flag(given=plain(odd[0]), known=f"{CHECK}, {WITHIN}"))
+    if odd := [flag for flag in flags if flag not in (CHECK, TRUST)]:
+        raise UserError(Say.bad_flag(given=plain(odd[0]), known=f"{CHECK}, {WITHIN}, {TRUST}"))
     if len(names) != 1:
         raise UserError(Say.one(count=len(names)))
     bundle = read(Path(names[0]))
@@ -67,7 +79,11 @@ def run(words: Sequence[str], workspace: Workspace, screen: Screen) -> int:
         screen.warn(message)
     if not found:
         screen.say(Say.alike())
-    return DONE if flags else _train(bundle, share, workspace, screen)
+    if CHECK not in flags:
+        return _train(bundle, to_train(workspace, bundle, TRUST in flags), share, workspace, screen)
+    if TRUST not in flags and (said := reaching(bundle.spec)):
+        screen.warn(said)
+    return DONE
 
 
 def _share(words: Sequence[str]) -> tuple[float, list[str]]:
@@ -86,9 +102,9 @@ def _share(words: Sequence[str]) -> tuple[float, list[str]]:
     return share, [*joined[:at], *joined[at + 2 :]]
 
 
-def _train(bundle: Bundle, share: float, workspace: Workspace, screen: Screen) -> int:
+def _train(bundle: Bundle, spec: TrainSpec, share: float, workspace: Workspace, screen: Screen) -> int:
     """The new run to its end, then both losses side by side."""
-    checked = check_train(workspace, to_train(workspace, bundle).flat())
+    checked = check_train(workspace, spec.flat())
     raise_all((), checked.problems)
     with counted() as pressed:
         created = runs.create(workspace, checked.unwrap())

@@ -40,7 +40,7 @@ class Say:
     with_data = Text("Bundles with their rows")
     with_data_help = Text(
         "A bundle is one zip of a finished run: spec, hashes of its rows, versions, events, report, adapter. 'python app.py replay' "
-        "trains it again. Ticked: the rows themselves are in it, too."
+        "trains it again. Ticked: the rows themselves are in it, too, and the questions and answers that report and events show."
     )
     how_long = Text(
         "For how many epochs more? A new run goes on from the last checkpoint of {name} with its optimiser, or, where none "
