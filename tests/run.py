@@ -19,7 +19,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "fast": ("pytest", "-n", "2"),
     "slow": ("pytest", "-m", "slow and not browser and not proof"),
     "browser": ("pytest", "-m", "browser and not proof"),
-    # Files in the order of their names: the journey, which takes longest, begins early, and nothing long is left for the end.
+    # Files in the order of their names: those with a browser, which take longest, come first, and nothing long is left for the end.
     "slow or browser": (
         *("pytest", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--durations", "30"),
         *("-m", "(slow or browser) and not proof"),

@@ -30,6 +30,7 @@ def test_ask_again_edit_vote_and_save(shared: Window, tuned: Run, visit: Visit) 
     wait_answered(page, 1, 4)
     press(page, 0, 3, "Again")
     expect(page.locator("#chat-send")).to_be_visible()
+    expect(page.locator("#pane-0 .turn .body").nth(3)).to_have_text("my-run: and then")
     assert turns(page, 0)[2:] == ["and then", "my-run: and then"]
     press(page, 0, 0, "Edit")
     page.locator(".editing textarea").fill("say it otherwise")

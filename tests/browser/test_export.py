@@ -46,7 +46,7 @@ def lay_adapter(folder: Path) -> None:
 def trained(shared: Window) -> Iterator[Run]:
     """A run with an adapter that can really be loaded."""
     values = {"name": "Aurora", "author": "Starlight"}
-    run = tuned_run(shared.workspace, "my-run", dataset=["identity_en"], dataset_values=values, template="chatml")
+    run = tuned_run(shared.workspace, "my-run", dataset=["identity_en"], dataset_values=values, template="default")
     lay_adapter(run.folder)
     yield run
     for left in shared.workspace.models.glob("my-run-*"):
@@ -79,7 +79,7 @@ def test_a_run_goes_home_is_proved_talked_to_and_served(shared: Window, trained:
     page = visit(shared.url, locale=locale)
     page.locator("#export-it").click()
     expect(page.locator("#export-who input")).to_have_value("my-run  ·  tiny")
-    expect(page.locator("#field-template input")).to_have_value("chatml")
+    expect(page.locator("#field-template input")).to_have_value("default")
     expect(page.locator("#exported .empty")).to_be_visible()
     go_to(page, "folder")
     choose(page, "export-export_format", "adapter")
@@ -107,7 +107,8 @@ def test_a_run_goes_home_is_proved_talked_to_and_served(shared: Window, trained:
 def read_adapter(page: Page, window: Window, locale: str) -> None:
     """The verdict, an answer of both sides, the files."""
     proof = read_proof(window.workspace.models / "my-run-adapter")
-    assert proof is not None and proof.proved and len(proof.compared) == 2
+    assert proof is not None and proof.proved, [proof.reasons, proof.compared] if proof else None
+    assert len(proof.compared) == 2
     light = page.locator("#exported .proof .light")
     expect(light).to_have_class("light green")
     expect(light).to_have_text(PROVED[locale])
