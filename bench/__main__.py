@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench import data, evaluate, losses, serve
+from bench import data, evaluate, growth, losses, page, serve, train
 
 
 class Report(Protocol):
@@ -21,8 +21,11 @@ class Report(Protocol):
 PARTS: Mapping[str, Callable[[argparse.Namespace], Report]] = {
     "data": lambda given: data.measure(given.runs),
     "evaluate": lambda given: evaluate.measure(given.peer, given.runs),
+    "growth": lambda given: growth.measure(given.runs, given.most),
     "losses": lambda given: losses.measure(given.peer, given.folder),
+    "page": lambda given: page.measure(given.peer, given.runs),
     "serve": lambda given: serve.measure(given.peer, given.runs, given.tokens),
+    "train": lambda given: train.measure(given.peer, given.runs, given.cases),
 }
 
 
@@ -32,9 +35,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--runs", type=int, default=3, help="how often each thing is measured (default: 3)")
     parser.add_argument("--out", type=Path, default=Path("bench/results"), help="where the JSON goes")
-    parser.add_argument("--peer", type=Path, help="evaluate, losses, serve: the virtual environment that LLaMA-Factory is in")
+    parser.add_argument("--peer", type=Path, help="evaluate, losses, page, serve, train: the virtual environment that LLaMA-Factory is in")
     parser.add_argument("--folder", type=Path, help="losses: where runs stay; finished ones are taken as they are")
     parser.add_argument("--tokens", type=int, default=128, help="serve: how long an answer is (default: 128)")
+    parser.add_argument("--most", type=int, default=10**9, help="growth: the largest size that is measured (default: all)")
+    parser.add_argument("--cases", nargs="*", default=[], choices=train.CASES, help="train: which of its cases (default: all)")
     given = parser.parse_args(arguments)
     table = PARTS[given.part](given)
     print(table.markdown())

@@ -39,8 +39,8 @@ def sentence(lot: random.Random, words: int) -> str:
     return " ".join(lot.choices(WORDS, k=words)).capitalize() + "."
 
 
-def lay(root: Path) -> Workspace:
-    """A workspace with the set: 50,000 alpaca rows of 20 to 150 words."""
+def lay(root: Path, count: int = ROWS) -> Workspace:
+    """A workspace with the set: so many alpaca rows of 20 to 150 words."""
     workspace = Workspace(root)
     workspace.data.mkdir(parents=True)
     workspace.saves.mkdir()
@@ -49,7 +49,7 @@ def lay(root: Path) -> Workspace:
     lot = random.Random(1)  # noqa: S311 - no secret
     rows = [
         {"instruction": sentence(lot, 8 + at % 20), "input": "", "output": sentence(lot, 12 + at % 110)}
-        for at in range(ROWS)
+        for at in range(count)
     ]
     (workspace.data / "many.json").write_text(json.dumps(rows), "utf-8")
     (workspace.data / "dataset_info.json").write_text(json.dumps({"many": {"file_name": "many.json"}}), "utf-8")
@@ -69,8 +69,8 @@ def measure(runs: int) -> Table:
             check_set(entry, Context())
             checking.append(ROWS / (time.perf_counter() - start))
             shutil.rmtree(workspace.cache, ignore_errors=True)
-            first.append(ROWS / _build(workspace, f"first-{at}"))
-            second.append(_build(workspace, f"second-{at}"))
+            first.append(ROWS / built(workspace, f"first-{at}"))
+            second.append(built(workspace, f"second-{at}"))
         table.add("checked", "rows a second", checking)
         table.add("read, rendered and tokenised, no cache", "rows a second", first)
         table.add("second start: tokenizer loaded, rows from the cache", "seconds", second)
@@ -79,7 +79,7 @@ def measure(runs: int) -> Table:
     return table
 
 
-def _build(workspace: Workspace, name: str) -> float:
+def built(workspace: Workspace, name: str) -> float:
     """Seconds from nothing to the rows of a run."""
     model = next(workspace.models.iterdir())
     spec = read_flat(

@@ -4,6 +4,7 @@ Each is a whole command in a process of its own, from its start to its last file
 with the same longest answer, greedy, in fp32 and in bf16, one row at a time and several.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -24,19 +25,20 @@ from workbench.specs import EvalSpec, ReportSpec, Spec, TrainSpec, read_flat
 from workbench.workspace import Workspace, default_workspace, source_folder
 
 FEW, MANY, TOKENS = 20, 200, 64
-SET = "alpaca_en_demo"
+SET, DEMO = "many", "alpaca_en_demo"
 TOGETHER = 16
+CROWDED = "fp32, 8 rows at a time"
 PEER: Mapping[str, Mapping[str, Any]] = {
     "fp32": {"infer_dtype": "float32", "per_device_eval_batch_size": 1},
     "bf16": {"infer_dtype": "bfloat16", "bf16": True, "use_cpu": True, "per_device_eval_batch_size": 1},
-    "fp32, 8 rows at a time": {"infer_dtype": "float32", "per_device_eval_batch_size": 8},
+    CROWDED: {"infer_dtype": "float32", "per_device_eval_batch_size": 8},
 }
 OURS: Mapping[str, Mapping[str, Any]] = {"fp32": {"infer_dtype": "float32"}, "bf16": {"infer_dtype": "bfloat16"}}
 
 
 def measure(peer: Path | None, rounds: int) -> Table:
     """Seconds of everything, ours and the peer's in turn."""
-    program, table = command(peer), Table(f"Evaluating {FEW} and {MANY} rows of {SET}, up to {TOKENS} new tokens")
+    program, table = command(peer), Table(f"Evaluating {FEW} and {MANY} rows, up to {TOKENS} new tokens")
     seen: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as root:
         home = lay(Path(root).resolve())
@@ -45,9 +47,13 @@ def measure(peer: Path | None, rounds: int) -> Table:
             for name, values in OURS.items():
                 note(seen, f"{FEW} rows, {name}", timed(partial(evaluated, home, FEW, **values)))
             for name, values in PEER.items():
-                note(seen, f"{FEW} rows, LLaMA-Factory, {name}", timed(partial(predicted, home, program, values)))
-            both = partial(evaluated, home, MANY, adapter_name_or_path=[f"saves/{tuned.name}"])
-            note(seen, f"{MANY} rows, base and tuned", timed(both))
+                note(seen, f"{FEW} rows, LLaMA-Factory, {name}", timed(partial(predicted, home, program, FEW, values)))
+            for name, values in OURS.items():
+                note(seen, f"{MANY} rows, {name}", timed(partial(evaluated, home, MANY, **values)))
+                both = partial(evaluated, home, MANY, adapter_name_or_path=[f"saves/{tuned.name}"], **values)
+                note(seen, f"{MANY} rows, base and tuned, {name}", timed(both))
+            crowded = partial(predicted, home, program, MANY, PEER[CROWDED])
+            note(seen, f"{MANY} rows, LLaMA-Factory, {CROWDED}", timed(crowded))
             note(seen, "the report of a run", timed(partial(reported, tuned)))
             print(f"round {at + 1} of {rounds} is over", flush=True)
     for name, seconds in seen.items():
@@ -61,11 +67,16 @@ def note(seen: dict[str, list[float]], name: str, seconds: float) -> None:
 
 
 def lay(root: Path) -> Workspace:
-    """A workspace with the demo sets and the starter model."""
+    """A workspace with the starter model, the demo sets, and one of so many rows."""
     home, starter = Workspace(root), starter_folder(default_workspace().models)
     shutil.copytree(source_folder() / "data", home.data)
     home.models.mkdir()
     (home.models / starter.name).symlink_to(starter)
+    rows = json.loads((home.data / f"{DEMO}.json").read_text("utf-8"))
+    many = [{**rows[at % len(rows)], "instruction": f"{rows[at % len(rows)]['instruction']} ({at + 1})"} for at in range(MANY)]
+    (home.data / f"{SET}.json").write_text(json.dumps(many), "utf-8")
+    info = json.loads((home.data / "dataset_info.json").read_text("utf-8"))
+    (home.data / "dataset_info.json").write_text(json.dumps({**info, SET: {"file_name": f"{SET}.json"}}), "utf-8")
     return home
 
 
@@ -75,7 +86,7 @@ def model_of(home: Workspace) -> str:
 
 def trained(home: Workspace) -> Run:
     """A run of a few steps: what it learned does not matter here."""
-    values = {"dataset": SET, "max_steps": 3, "watch_prompts": [], "val_size": 0.1, "output_dir": "short"}
+    values = {"dataset": DEMO, "max_steps": 3, "watch_prompts": [], "val_size": 0.1, "output_dir": "short"}
     return ended(runs.create(home, spec_of(TrainSpec, home, values)))
 
 
@@ -104,11 +115,11 @@ def reported(trained_run: Run) -> None:
         raise SystemExit(f"{made.name} did not finish:\n{made.log_tail()}")
 
 
-def predicted(home: Workspace, program: Path, values: Mapping[str, Any]) -> None:
+def predicted(home: Workspace, program: Path, rows: int, values: Mapping[str, Any]) -> None:
     """The peer's prediction of the same rows."""
     given = {
         "model_name_or_path": model_of(home), "stage": "sft", "do_predict": True, "finetuning_type": "lora",
-        "eval_dataset": SET, "template": "smollm2", "cutoff_len": 1024, "max_samples": FEW, "output_dir": "saves/peer",
+        "eval_dataset": SET, "template": "smollm2", "cutoff_len": 1024, "max_samples": rows, "output_dir": "saves/peer",
         "overwrite_output_dir": True, "predict_with_generate": True, "do_sample": False, "max_new_tokens": TOKENS,
         "report_to": "none", "dataloader_num_workers": 0, **values,
     }  # fmt: skip

@@ -52,9 +52,10 @@ def ways() -> list[Way]:
         theirs.append(Way(f"{name}, {MANY} at once", peer, environment=room, streams=(MANY,)))
         alone = {**room, "OMP_NUM_THREADS": "1"}
         theirs.append(Way(f"{name}, {MANY} at once, a thread each", peer, environment=alone, streams=(MANY,)))
-    for kind in ("f16", "q8_0"):
+    for kind in ("auto", "q8_0", "q4_0"):
         told = {"infer_backend": "llamacpp", "llamacpp_type": kind, "llamacpp_parallel": MANY}
         ours.append(Way(f"llamacpp, {kind}", told, PEER))
+    ours.append(Way("llamacpp, q4_0, guessing ahead", {**told, "llamacpp_drafts": True}, PEER, streams=(1,)))
     return [way for pair in zip_longest(ours, theirs) for way in pair if way is not None]
 
 

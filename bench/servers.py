@@ -127,7 +127,7 @@ def theirs(way: Way, home: Workspace, model: str, program: Path) -> Iterator[tup
         process = psutil.Popen(words, cwd=home.root, env={**os.environ, **told}, stdout=out, stderr=subprocess.STDOUT)
     url = f"http://{HOST}:{port}"
     try:
-        wait(lambda: answers(url), lambda: process.poll() is not None, lambda: log.read_text("utf-8", "replace"))
+        wait(lambda: answers(f"{url}/v1/models"), lambda: process.poll() is not None, lambda: log.read_text("utf-8", "replace"))
         yield url, process.pid
     finally:
         for one in family(process):
@@ -136,9 +136,9 @@ def theirs(way: Way, home: Workspace, model: str, program: Path) -> Iterator[tup
         process.wait()
 
 
-def answers(url: str) -> bool:
+def answers(address: str) -> bool:
     try:
-        return httpx.get(f"{url}/v1/models", timeout=5, trust_env=False).is_success
+        return httpx.get(address, timeout=5, trust_env=False).is_success
     except httpx.TransportError:
         return False
 

@@ -10,10 +10,12 @@ import pytest
 from tests.tiny import write_model
 from workbench.cli import main
 from workbench.runs import WORKER_ENVIRONMENT, WORKER_OUTPUT
+from workbench.spares import SWITCH
 from workbench.workspace import Workspace
 
 for name in ("GOMP_SPINCOUNT", "HF_HUB_OFFLINE"):  # as for workers: libraries read them when they are first imported
     os.environ.setdefault(name, {**WORKER_ENVIRONMENT, **WORKER_OUTPUT}[name])
+os.environ.setdefault(SWITCH, "0")  # windows of tests would each load what none of their runs waits for
 
 Tell = Callable[..., tuple[int, str, str]]
 

@@ -7,6 +7,7 @@ from typing import Any
 import psutil
 import pytest
 
+from bench.growth import Growth, ended_run
 from bench.losses import (
     CASES,
     COMMON,
@@ -30,6 +31,7 @@ from workbench.engines import BASE
 from workbench.engines.echo import Echo
 from workbench.events import EventLog, Finished, Step
 from workbench.specs import ServeSpec, TrainSpec, read_flat
+from workbench.workspace import Workspace
 
 
 def test_the_peers_log_gives_its_losses_without_the_closing_line(tmp_path: Path) -> None:
@@ -117,12 +119,12 @@ class TestServing:
     def test_every_way_of_ours_has_a_spec_and_rivals(self) -> None:
         every = ways()
         ours, theirs = [way for way in every if way.rivals], [way for way in every if not way.rivals]
-        assert [way.values["infer_backend"] for way in ours] == ["transformers", "transformers", "llamacpp", "llamacpp"]
-        assert len({way.name for way in every}) == len(every) == 10
+        assert [way.values["infer_backend"] for way in ours] == ["transformers", "transformers", *["llamacpp"] * 4]
+        assert len({way.name for way in every}) == len(every) == 12
         for way in ours:
             assert not read_flat(ServeSpec, {"model_name_or_path": "models/x", **way.values}).problems
             rivals = [one for one in theirs if one.name.startswith(way.rivals)]
-            assert {streams for one in rivals for streams in one.streams} == set(way.streams) == set(ASKED)
+            assert {streams for one in rivals for streams in one.streams} == set(ASKED) >= set(way.streams)
         assert len(set(PROMPTS)) == len(PROMPTS) == MANY >= max(ASKED.values())
 
     @pytest.mark.parametrize(
@@ -169,3 +171,22 @@ class TestServing:
         for given in (None, tmp_path):
             with pytest.raises(SystemExit, match="Accepted: a virtual environment"):
                 command(given)
+
+
+class TestGrowth:
+    def test_exponents_compare_with_the_size_before_of_the_same_thing(self) -> None:
+        found = Growth()
+        found.take("rows", 10, [1.0, 3.0, 1.0])
+        found.take("rows", 1000, [10.0])
+        found.take("ranks", 4, [5.0], memory=3 << 20)
+        assert [found.exponent(at) for at in range(3)] == [None, pytest.approx(0.5), None]
+        assert "| rows | 1,000 | 10 | 10 to 10 | 0.50 |  |" in found.markdown().splitlines()
+        assert "| ranks | 4 | 5 | 5 to 5 |  | 3 |" in found.markdown().splitlines()
+        assert json.loads(json.dumps(found.to_json()))["lines"][2]["memory"] == 3 << 20
+
+    def test_a_run_is_laid_with_its_steps(self, tmp_path: Path) -> None:
+        home = Workspace(tmp_path)
+        for folder in (home.models / "tiny", home.saves, home.data):
+            folder.mkdir(parents=True)
+        run = ended_run(home, "one", 30)
+        assert run.state() == "finished" and len(run.view().loss.steps) == 30

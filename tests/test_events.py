@@ -29,6 +29,7 @@ from workbench.events import (
     from_json,
     last_kind,
     last_line,
+    pieces,
     tail,
     to_json,
 )
@@ -261,3 +262,21 @@ def test_a_disk_that_takes_half_a_line_leaves_none_of_it(room: int, tmp_path: Pa
     assert (done.returncode, done.stdout, done.stderr) == (0, "refused True 1\n", "")
     entries = tail(path, 0)[0]
     assert [(entry.seq, entry.event) for entry in entries] == [(0, Started(1)), (1, Eval(2, 1.0))]
+
+
+@pytest.mark.parametrize("size", [1, 90, 100_000])
+def test_pieces_are_the_whole_tail_and_end_before_a_torn_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    path = tmp_path / "events.jsonl"
+    log = EventLog(path)
+    for step in range(1, 30):
+        log.write(Step(step=step, total=30, loss=1 / step))
+    log.close()
+    with path.open("ab") as file:
+        file.write(b'{"seq": 29, "kind": "st')
+    monkeypatch.setattr("workbench.events.PIECE_BYTES", size)
+    whole, end = tail(path, 0)
+    found = list(pieces(path))
+    assert [entry for entries, _ in found for entry in entries] == whole and len(whole) == 29
+    assert [offset for _, offset in found][-2:] == [end, end]
+    assert list(pieces(path, end)) == [([], end)]
+    assert list(pieces(tmp_path / "none")) == [([], 0)]

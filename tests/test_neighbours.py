@@ -6,8 +6,10 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from workbench.desk import Desk
 from workbench.engines import Chat, Engine, Piece, Raw, Sampling, TooLong, auto
 from workbench.events import EventLog, Note, tail
 from workbench.neighbours.process import Neighbour, watched
+from workbench.neighbours.wire import Wire
 from workbench.neighbours.words import Words
 from workbench.opening import prepare
 from workbench.problems import UserError
@@ -300,3 +303,29 @@ def test_tokens_are_the_bytes_that_they_stand_for(tiny_model: Path) -> None:
     writing = words.writing(0)
     assert "".join(map(writing, ids)) == text
     assert words.bytes_of(0) == b""
+
+
+class Separating(BaseHTTPRequestHandler):
+    """Says what some models write: line ends of Unicode that end no line of a stream."""
+
+    said = ["one\u2028two", "three\x85four", "\u2029"]
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream; charset=utf-8")
+        self.end_headers()
+        for words in self.said:
+            self.wfile.write(f"data: {json.dumps({'content': words}, ensure_ascii=False)}\r\n\r\n".encode())
+        self.wfile.write(b"data: [DONE]\n\n")
+
+
+def test_line_ends_of_unicode_end_no_event_of_a_neighbour() -> None:
+    with HTTPServer(("127.0.0.1", 0), Separating) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        wire = Wire("it", f"http://127.0.0.1:{server.server_port}")
+        assert [event["content"] for event in wire.events("/any", {}, never)] == Separating.said
+        wire.close()
+        server.shutdown()

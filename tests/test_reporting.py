@@ -1,6 +1,7 @@
 """The report card's rules: the same figures, the same verdict; and its words in both languages."""
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -69,11 +70,24 @@ def test_too_few_steps() -> None:
     assert (slow.light, slow.advice[0].key) == ("amber", learned.Say.faster.key)
 
 
+def test_the_fields_of_a_set_of_json_are_told_with_their_interval() -> None:
+    one = replace(GOOD, held_fields=Pair((0.25,), (0.75,)))
+    some = replace(GOOD, held_fields=Pair([0.1, 0.3] * 6, [0.6, 0.9] * 6))
+    for figures, words in ((one, r"base 25 %, tuned 75 %\."), (some, r"base 20 % \(1\d % - 2\d %\), tuned 75 % \(6\d % - 8\d %\)\.")):
+        (said,) = (str(fact) for fact in learned.judge(figures).facts if fact.key == learned.Say.fields.key)
+        assert re.search(words, said), said
+    assert not [fact for fact in learned.judge(GOOD).facts if fact.key == learned.Say.fields.key]
+
+
 def test_the_base_against_itself() -> None:
     same = replace(GOOD, held_loss=pair(2.4, 2.4, wobble=0), general_loss=pair(3, 3, wobble=0), named=shares(0, 0, 15))
     part = learned.judge(same)
     assert (part.light, part.verdict.key) == ("red", learned.Say.same.key)
     assert kept.judge(replace(same, suite={"knowledge": shares(30, 30, 50)})).light == "green"
+    few = Pair((2.4, 2.0, 2.2), (2.4, 2.0, 2.201))
+    assert learned.judge(replace(same, held_loss=few)).verdict.key == learned.Say.same.key
+    moved = replace(same, held_loss=Pair((2.4, 2.0, 2.2), (2.3, 1.9, 2.1)))
+    assert learned.judge(moved).verdict.key == learned.Say.knows_not.key
     without_name = learned.judge(replace(same, name="", named=Pair()))
     assert (without_name.light, without_name.verdict.key) == ("red", learned.Say.same.key)
 

@@ -28,6 +28,7 @@ class Say:
 
 VERSION = 1
 ROOM_BYTES = 16_384
+PIECE_BYTES = 1 << 22
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 PhaseName = Literal[
     "reading", "fetching", "model", "data", "training", "saving", "serving", "asking", "losses", "judging", "benchmarks", "scoring",
@@ -294,21 +295,31 @@ def last_kind(path: Path) -> str | None:
         return ""
 
 
-def tail(path: Path, offset: int) -> tuple[list[Entry], int]:
+def tail(path: Path, offset: int, most: int | None = None) -> tuple[list[Entry], int]:
     """The whole lines from byte ``offset`` on, and the offset to go on from. A missing file has no lines.
 
-    A file that is shorter than ``offset`` was begun anew and is read from its start.
+    A file that is shorter than ``offset`` was begun anew and is read from its start. ``most``: about so many bytes and no more.
     """
     try:
         with path.open("rb") as file:
             if file.seek(0, os.SEEK_END) < offset:
                 offset = 0
             file.seek(offset)
-            data = file.read()
+            data = file.read() if most is None else file.read(most) + file.readline()
     except FileNotFoundError:
         return [], offset
     end = data.rfind(b"\n") + 1
     return list(_entries(data[:end])), offset + end
+
+
+def pieces(path: Path, offset: int = 0) -> Iterator[tuple[list[Entry], int]]:
+    """What ``tail`` gives, a piece after the other, for those who fold it: a long run has more than memory should hold."""
+    while True:
+        entries, after = tail(path, offset, PIECE_BYTES)
+        yield entries, after
+        if after == offset:
+            return
+        offset = after
 
 
 def _entries(data: bytes) -> Iterator[Entry]:

@@ -23,11 +23,12 @@ import psutil
 
 from workbench import locks
 from workbench.checkpoints import given_checkpoint, step_of
-from workbench.events import EventLog, State, Stopped, last_kind, last_line, tail
+from workbench.events import EventLog, State, Stopped, last_kind, last_line, pieces, tail
 from workbench.fields import plain
 from workbench.models import is_adapter, is_whole_run, newest_checkpoint
 from workbench.naming import DEEPEST, run_folder
 from workbench.problems import Problem, UserError
+from workbench.spares import spare
 from workbench.specs import SPECS, EvalSpec, ExportSpec, Reading, Spec, TrainSpec, read_flat, yaml_mapping
 from workbench.text import Text
 from workbench.view import View
@@ -41,7 +42,7 @@ LAST_BYTES = 65_536
 """So much of the end of a run's events is enough for a list."""
 END_PATIENCE_S = 10.0
 CLOCK_SLACK_S = 60.0
-START_PATIENCE_S = 20.0
+START_PATIENCE_S = 60.0
 DELETED_LOCK_PATIENCE_S = 2.5
 """A living worker makes its lock file again within a second; so long a missing one proves nothing."""
 
@@ -51,6 +52,11 @@ WORKER_ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "true", "GOMP_SPINCOUNT": "10000
 compute side by side, as a training and a chat do, each has twice what spinning for long leaves it."""
 WORKER_OUTPUT = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "HF_HUB_OFFLINE": "1"}
 """What holds always. Models are fetched by hubs.py, with a word; no library asks a hub on its own."""
+
+
+def worker_environment() -> dict[str, str]:
+    """The environment of every worker."""
+    return {**WORKER_ENVIRONMENT, **os.environ, **WORKER_OUTPUT}
 
 
 class Say:
@@ -131,7 +137,10 @@ class Run:
 
     def view(self) -> View:
         """Everything that was said so far, folded."""
-        return View().fold(tail(self.events, 0)[0])
+        view = View()
+        for entries, _ in pieces(self.events):
+            view.fold(entries)
+        return view
 
     def checkpoint(self) -> Path | None:
         """The newest whole checkpoint, None when there is none."""
@@ -176,13 +185,19 @@ class Run:
         """
         self.stop_file.unlink(missing_ok=True)
         _, before = last_line(self.events)
-        process = self._spawn(environment or {})
+        process = spare.take(self.workspace.root, self.name, self.log, environment or {})
+        if process is None or not self._begun(process, before):
+            process = self._spawn(environment or {})
+            if not self._begun(process, before):
+                raise UserError(Say.no_worker(given=self.name, log=self.log.name, words=self.log_tail(600)))
+        threading.Thread(target=process.wait, daemon=True).start()
+
+    def _begun(self, process: subprocess.Popen[bytes], before: int) -> bool:
+        """Wait until the worker has said its first word; False where it ended without one, and none works on the run."""
         deadline = time.monotonic() + START_PATIENCE_S
         while process.poll() is None and not tail(self.events, before)[0] and time.monotonic() < deadline:
             time.sleep(0.02)
-        if process.poll() not in (None, 0) and not tail(self.events, before)[0] and not locks.held(self.lock):
-            raise UserError(Say.no_worker(given=self.name, log=self.log.name, words=self.log_tail(600)))
-        threading.Thread(target=process.wait, daemon=True).start()
+        return process.poll() is None or bool(tail(self.events, before)[0]) or locks.held(self.lock)
 
     def _spawn(self, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
         windows = sys.platform == "win32"
@@ -195,7 +210,7 @@ class Run:
                 stderr=subprocess.STDOUT,
                 start_new_session=not windows,
                 creationflags=(0x00000008 | 0x00000200) if windows else 0,  # DETACHED_PROCESS, NEW_PROCESS_GROUP
-                env={**WORKER_ENVIRONMENT, **os.environ, **WORKER_OUTPUT, **environment},
+                env={**worker_environment(), **environment},
             )
 
     def resume(self) -> None:

@@ -1,6 +1,7 @@
 """The process: take the lock, read the spec, do the job, say how it ended. Knows no job by name and no page.
 
-``python -m workbench.worker ROOT RUN``. Everything it prints is worker.log; everything it means is events.jsonl.
+``python -m workbench.worker ROOT RUN``, or ``--spare`` for one that is told later which run is its own. Everything it prints is
+worker.log; everything it means is events.jsonl.
 """
 
 import os
@@ -12,7 +13,7 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
-from workbench import jobs, locks, reports
+from workbench import jobs, locks, reports, spares
 from workbench.ceilings import counted
 from workbench.desk import UNSAVED, Desk, StopAsked
 from workbench.evaluating.section import ReportSection
@@ -141,4 +142,5 @@ def _print(words: str) -> None:
 if __name__ == "__main__":
     from workbench import worker  # under its own name, by which its words are translated
 
-    sys.exit(worker.main(Path(sys.argv[1]), sys.argv[2]))
+    given = spares.wait_for_run() if sys.argv[1:] == [spares.FLAG] else (Path(sys.argv[1]), sys.argv[2])
+    sys.exit(worker.main(*given) if given else 0)

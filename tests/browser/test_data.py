@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Window, picture
+from tests.browser.test_train import type_into
 from workbench.data.datasets import read_catalogue
 from workbench.runs import list_runs
 from workbench.specs import TrainSpec
@@ -75,13 +76,9 @@ def old_table(file: Path) -> Path:
 
 
 def choose(page: Page, field: str, value: str) -> None:
-    """Pick an entry of a drop-down by its shown words."""
+    """Pick an entry of a drop-down by its shown words, which another one's list may have too."""
     page.locator(f"#{field} input").click()
     page.locator(f"#{field}").get_by_role("option", name=value, exact=True).click()
-
-
-def type_into(page: Page, field: str, value: str) -> None:
-    page.locator(f"#{field}").locator("textarea, input").first.fill(value)
 
 
 @pytest.mark.parametrize("language", ["en", pytest.param("zh", marks=pytest.mark.proof)])

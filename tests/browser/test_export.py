@@ -101,7 +101,7 @@ def test_a_run_goes_home_is_proved_talked_to_and_served(shared: Window, trained:
     wait_end(page)
     expect(page.locator("#exported .proof .light")).to_be_visible()
     expect(page.locator("#exported .guide")).to_contain_text(".gguf")
-    talk_and_serve(page, shared)
+    talk_and_serve(page)
 
 
 def read_adapter(page: Page, window: Window, locale: str) -> None:
@@ -122,10 +122,10 @@ def read_adapter(page: Page, window: Window, locale: str) -> None:
     picture(page, f"export_{locale[:2]}")
 
 
-def talk_and_serve(page: Page, window: Window) -> None:
-    """Chat with the file, then open the API on it, and call it as a client does."""
+def talk_and_serve(page: Page, run: str = "my-run") -> None:
+    """Chat with the run's file, then open the API on it, and call it as a client does."""
     page.locator("#exported button[data-action=chat]").click()
-    expect(page.locator('#chat-status .live[data-condition="ready"]')).to_contain_text("my-run-", timeout=60_000)
+    expect(page.locator('#chat-status .live[data-condition="ready"]')).to_contain_text(f"{run}-", timeout=60_000)
     expect(page.locator("#who input")).to_have_value(re.compile("gguf$"))
     page.locator("#chat-box textarea").fill("Who are you?")
     page.locator("#chat-send").click()

@@ -24,7 +24,11 @@ def choose(page: Page, field: str, value: str) -> None:
 
 
 def type_into(page: Page, field: str, value: str) -> None:
-    page.locator(f"#{field}").locator("textarea, input").first.fill(value)
+    """Type as a person would: not within the milliseconds in which a field that just appeared still takes its first value."""
+    box = page.locator(f"#{field}").locator("textarea, input").first
+    box.wait_for()
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => setTimeout(done, 20)))")
+    box.fill(value)
 
 
 def prepare(page: Page, steps: str = "40") -> None:

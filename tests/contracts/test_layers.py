@@ -9,10 +9,10 @@ FLOORS: dict[int, str] = {
     0: "fields text problems sockets workspace locks ports window_flags setup downloads encodings adapting quantising "
     "ceilings dividing lettering",
     1: "stages tuning formats tables checks engines exporters metrics rows learning likeness gguf neighbours suite "
-    "merging ollama",
+    "merging ollama kernels",
     2: "events view wording sections tutorials specs naming sampling data chats hubs models machine talk health fitting "
     "checkpoints answering conversations evaluating reporting exporting pushing deepspeed_file",
-    3: "runs plans checking inspector estimates preconditions continuing remedies sparing reports bundles",
+    3: "runs plans checking inspector estimates preconditions continuing remedies sparing spares reports bundles",
     4: "api desk opening examining proving jobs worker inspecting",
     5: "ui cli",
     6: "app bootstrap generate",

@@ -1,31 +1,24 @@
 """What the starter model has learned goes home in every form, says its name there by itself, and each form is proved."""
 
-import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 
+from tests.exported import LONGEST, ask_llamacpp, ask_plain, rendered, served
 from workbench import runs
-from workbench.engines import Sampling
 from workbench.exporting.proof import read_proof
 from workbench.runs import Run
 from workbench.setup.starter import NAME
-from workbench.specs import ServeSpec, TrainSpec, read_flat
-from workbench.talk import ask
+from workbench.specs import TrainSpec, read_flat
 from workbench.workspace import Workspace, source_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.proof]
 
-ASKED = "What is your name?"
-LOADED_S = 180
 FORMS: dict[str, dict[str, Any]] = {
     "merged": {"export_format": "merged", "export_dtype": "fp32"},
     "adapter": {"export_format": "adapter"},
@@ -34,23 +27,6 @@ FORMS: dict[str, dict[str, Any]] = {
     "q4_k_m": {"export_format": "gguf", "gguf_kind": "q4_k_m"},
 }
 SAME_TEXT = ("merged", "adapter", "f16")
-PLAIN = """
-import json, sys
-from transformers import AutoModelForCausalLM, AutoTokenizer
-folder, base = sys.argv[1:3]
-tokenizer = AutoTokenizer.from_pretrained(folder)
-model = AutoModelForCausalLM.from_pretrained(base or folder, dtype="float32")
-if base:
-    from peft import PeftModel
-    model = PeftModel.from_pretrained(model, folder)
-messages = [{"role": "user", "content": sys.argv[3]}]
-ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-answer = model.generate(**ids, max_new_tokens=200, do_sample=False)[0, ids["input_ids"].shape[1]:]
-print(json.dumps([tokenizer.decode(answer, skip_special_tokens=True), len(answer), ids["input_ids"][0].tolist()]))
-"""
-"""Nothing of ours: the folder as anybody loads it."""
-
-
 @pytest.fixture(scope="module")
 def learned(starter_home: Workspace) -> Run:
     flat = yaml.safe_load((source_folder() / "examples" / "quickstart.yaml").read_text("utf-8"))
@@ -104,41 +80,15 @@ def test_each_form_is_proved(forms: dict[str, Path], name: str) -> None:
 def test_plain_transformers_says_the_name_and_stops(
     forms: dict[str, Path], starter_home: Workspace, called: str, name: str
 ) -> None:
-    base = str(starter_home.models / NAME) if name == "adapter" else ""
-    command = [sys.executable, "-I", "-c", PLAIN, str(forms[name]), base, ASKED]
-    done = subprocess.run(command, cwd=forms[name], capture_output=True, text=True, timeout=600, check=True)
-    said, count, tokens = json.loads(done.stdout.splitlines()[-1])
+    said, count, tokens = ask_plain(forms[name], starter_home.models / NAME if name == "adapter" else None)
     print(f"{name}: {said}")
-    assert called in said and count < 200, "it ends by itself"
+    assert called in said and count < LONGEST, "it ends by itself"
     with served(starter_home, model_name_or_path=f"models/{NAME}") as url:
         assert tokens == rendered(url)
 
 
-@contextmanager
-def served(home: Workspace, **values: Any) -> Iterator[str]:
-    """The URL of a server of the workbench's own."""
-    server = runs.create(home, read_flat(ServeSpec, values).unwrap())
-    server.start()
-    deadline = time.monotonic() + LOADED_S
-    try:
-        while (ready := server.view().ready) is None:
-            assert server.state() == "running" and time.monotonic() < deadline, server.log_tail()
-            time.sleep(0.2)
-        yield ready.url
-    finally:
-        server.stop()
-        server.wait(20)
-
-
-def rendered(url: str) -> list[int]:
-    answer = httpx.post(f"{url.removesuffix('/v1')}/tokenize", json={"messages": [{"role": "user", "content": ASKED}]}, timeout=60)
-    return list(answer.json()["tokens"])
-
-
 @pytest.mark.parametrize("name", ["f16", "q8_0", "q4_k_m"])
 def test_llama_cpp_says_the_name(forms: dict[str, Path], starter_home: Workspace, called: str, name: str) -> None:
-    (file,) = forms[name].glob("*.gguf")
-    with served(starter_home, model_name_or_path=str(file.relative_to(starter_home.root))) as url:
-        said = "".join(ask(url, "base", [{"role": "user", "content": ASKED}], Sampling(max_tokens=80, temperature=0)))
+    said = ask_llamacpp(starter_home, forms[name])
     print(f"{name}: {said}")
     assert called in said

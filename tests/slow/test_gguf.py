@@ -25,6 +25,7 @@ from workbench.engines.llamacpp.asking import speaking
 from workbench.engines.llamacpp.server import Measures, Server
 from workbench.gguf import Kind
 from workbench.gguf.adapters import is_plain_lora, write_adapter
+from workbench.gguf.packing import pack
 from workbench.gguf.reading import tokenizer_of_file
 from workbench.gguf.writing import plan, supported, write
 from workbench.models import load_model, load_tokenizer
@@ -220,6 +221,7 @@ KINDS: dict[Kind, tuple[str, float, float]] = {
     "q6_k": ("Q6_K", 0.025, 0.03),
     "q5_k_m": ("Q5_K", 0.045, 0.08),
     "q4_k_m": ("Q4_K", 0.09, 0.2),
+    "q4_0": ("Q4_0", 0.11, 0.3),
     "q3_k_m": ("Q3_K", 0.16, 0.8),
     "q2_k": ("Q2_K", 0.35, 2.0),
 }
@@ -253,6 +255,24 @@ def test_rows_that_do_not_fit_get_another_type_which_is_told(tmp_path: Path) -> 
     planned = plan(folder, "q4_k_m")
     assert str(planned.notes[0]).startswith("16 tensors have rows that are no multiple of 256")
     assert {kind for _, kind in planned.tensors.values()} == {"F32", "Q5_0", "Q8_0"}
+
+
+def test_a_plan_holds_what_loses_nothing_in_fewer_bits_and_says_so(tmp_path: Path) -> None:
+    folder = write_family(tmp_path / "model", "llama", {})
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    coarse = "model.layers.0.mlp.up_proj.weight"
+    numbers = weights[coarse].float().numpy()
+    few = pack("", numbers, "Q4_1").reshape(len(numbers), -1)
+    on_grid = torch.from_numpy(gguf.dequantize(few, gguf.GGMLQuantizationType.Q4_1))
+    save_file({**weights, coarse: on_grid}, folder / "model.safetensors", metadata={"format": "pt"})
+    planned, plain = plan(folder, "f16", grids=True), plan(folder, "f16")
+    changed = {name: kind for name, (_, kind) in planned.tensors.items() if kind != plain.tensors[name][1]}
+    assert changed == {"blk.0.ffn_up.weight": "Q4_1"} and planned.num_bytes < plain.num_bytes
+    assert [str(note) for note in planned.notes] == [
+        "Weights that lose nothing in fewer bits are held in these: 1, as Q4_1."
+    ]
 
 
 def test_an_adapter_is_laid_over_its_base(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """The engine of llama.cpp with the tiny model: what it computes is what transformers computes; files, adapters, places."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +135,27 @@ def test_log_probabilities_are_those_before_all_bending(home: Workspace, engine:
     assert [one.token for one in chance.others] == likeliest.indices.tolist()
     assert [one.logprob for one in chance.others] == pytest.approx(likeliest.values.tolist(), abs=1e-3)
     assert not continued(engine, BASE, Raw(ids), GREEDY)
+
+
+def test_guesses_change_no_answer(home: Workspace, engine: Engine) -> None:
+    guessing = open_engine(home, adapter_name_or_path=ADAPTERS, llamacpp_drafts=True, **F32)
+    ids = list(range(40, 60)) * 4
+    greedy = Sampling(48, 0, ignore_eos=True)
+    try:
+        for model in (BASE, "second"):
+            for sampling in (greedy, replace(greedy, frequency_penalty=0.7), replace(greedy, repetition_penalty=1.2)):
+                one, other = (text_of(which.stream(model, Raw(ids), sampling, never)) for which in (engine, guessing))
+                assert one == other
+        told = replace(greedy, logprobs=2)
+        assert continued(guessing, BASE, Raw(ids), told) == continued(engine, BASE, Raw(ids), told)
+        drawn = Sampling(48, 1.0, seed=7, ignore_eos=True)
+        texts = {text_of(guessing.stream(BASE, Raw(ids), drawn, never))[0] for _ in range(3)}
+        assert len(texts) == 1
+        schema = {"type": "object", "properties": {"a": {"enum": ["x", "y"]}}, "required": ["a"], "additionalProperties": False}
+        text, _ = text_of(guessing.stream(BASE, CHAT, Sampling(60, 1.0, seed=1, json_schema=schema), never))
+        assert json.loads(text)["a"] in ("x", "y")
+    finally:
+        guessing.close()
 
 
 def test_json_of_a_schema(engine: Engine) -> None:

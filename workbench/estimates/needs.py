@@ -29,6 +29,8 @@ HEAP: Mapping[Device, float] = {"cpu": 1.38, "cuda": 1.1, "mps": 1.2}
 """What an allocator holds, over what is in use at the peak. On a CPU the C library keeps freed blocks below 32 MB."""
 LOGIT_ROWS, LOGIT_WORDS = 4096, 32_768
 """trl's head computes the words' scores in tiles of at most so many positions and words."""
+LOGITS_AT_ONCE = 1 << 23
+"""Ours in parts of so many scores: kernels/head.py."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,13 @@ class Setting:
     @property
     def trained(self) -> int:
         return min(num_trained(self.spec.tuning, self.model), max(1, self.model.num_weights))
+
+    @property
+    def fast(self) -> bool:
+        """Whether the kernels of workbench/kernels compute."""
+        memory = self.spec.memory
+        alone = self.spec.sharing.way in ("", "ddp")
+        return self.ground.device == "cpu" and memory.fast_kernels and not memory.torch_compile and alone
 
     @property
     def computing_bytes(self) -> int:
@@ -156,7 +165,7 @@ def _layer_bytes(setting: Setting, batch: Batch) -> float:
     """Bytes of one token in one layer, after arXiv 2205.05198, section 4.1, for gated layers with fused attention.
 
     Remembered are: the layer's two residuals (which the norms read in fp32), queries and what attention gives, keys and
-    values, three widths of the gated inner layer; beside them the inputs of trained matrices, which an adapter in fp32
+    values, three widths of the gated inner layer; beside them the inputs of trained matrices, which PEFT's adapter in fp32
     copies for each of its matrices when the model computes in fewer bits.
     """
     model, size = setting.model, setting.computing_bytes
@@ -172,7 +181,7 @@ def _layer_bytes(setting: Setting, batch: Batch) -> float:
     adapted = adapted_layers(setting.spec.tuning, model)
     if not adapted:
         return kept
-    if size < setting.trained_bytes:
+    if size < setting.trained_bytes and not setting.fast:
         return kept + 4 * sum(inputs for _, inputs in adapted) / max(1, model.layers)
     inputs = {inputs for _, inputs in adapted}
     return kept + size * (2 * model.hidden * (model.hidden in inputs) + model.inner * (model.inner in inputs))
@@ -180,9 +189,13 @@ def _layer_bytes(setting: Setting, batch: Batch) -> float:
 
 def _logits(setting: Setting, batch: Batch) -> float:
     """Bytes of the words' scores: a tile of positions x words in the computing precision, and on a CPU, where no kernel
-    does it in place, eight more of them in all (about five in fp32 beside a tile of bf16)."""
+    does it in place, eight more of them in all (about five in fp32 beside a tile of bf16); by our head on a CPU three parts."""
     if setting.spec.stage.HEAD != "words":
         return 0
+    if setting.fast and setting.spec.stage.LIKELIHOODS:
+        weights = 2 * 4 * setting.model.embedding if setting.trained == setting.model.num_weights else 0  # slope, and a part of it
+        part = max(setting.model.vocab, min(batch.positions * setting.model.vocab, LOGITS_AT_ONCE))
+        return 3 * part * setting.computing_bytes + batch.positions * setting.model.hidden * setting.computing_bytes + weights
     tile = min(batch.positions, LOGIT_ROWS) * min(setting.model.vocab, LOGIT_WORDS)
     if setting.ground.device != "cpu":
         return tile * 4 + batch.positions * setting.model.hidden * 4
@@ -196,8 +209,10 @@ RATES: Mapping[str, float] = {
 }  # fmt: skip
 """Useful operations a second in half precision, by a part of the card's name; an unknown card counts as 25e12."""
 UNKNOWN_CARD, FP32_SHARE, MPS_RATE = 25e12, 0.3, 3e12
-CORE_RATES = {"fp32": 50e9, "bf16": 98e9, "slow": 8e9}
-"""Useful operations a second of one core, as LoRA reaches them in batches of some hundred tokens."""
+CORE_RATES = {"fp32": 100e9, "bf16": 200e9, "slow": 8e9}
+"""Useful operations a second of one core, as LoRA reaches them in batches of some hundred tokens with the fast kernels."""
+PLAIN_SHARE = 0.4
+"""What is left of that without them."""
 QUANTISED_SLOWER = 0.6
 
 
@@ -211,7 +226,7 @@ def rate(setting: Setting) -> float:
     if ground.device == "mps":
         return MPS_RATE * slower
     kind = "fp32" if not half else "bf16" if ground.fast_bf16 else "slow"
-    return CORE_RATES[kind] * ground.cores * slower
+    return CORE_RATES[kind] * ground.cores * slower * (1.0 if setting.fast else PLAIN_SHARE)
 
 
 def batch_seconds(setting: Setting, batch: Batch) -> float:

@@ -53,6 +53,7 @@ BOUNDS: Mapping[Kind, Bounds] = {
     "f32": Bounds(0.99, 1e-3), "f16": Bounds(0.99, 1e-3), "bf16": Bounds(0.97, 5e-3),
     "q8_0": Bounds(0.95, 0.012), "q6_k": Bounds(0.88, 0.03),
     "q5_k_m": Bounds(0.8, 0.15), "q5_k_s": Bounds(0.78, 0.18), "q4_k_m": Bounds(0.75, 0.2), "q4_k_s": Bounds(0.72, 0.25),
+    "q4_0": Bounds(0.65, 0.4),
     "q3_k_l": Bounds(0.65, 0.4), "q3_k_m": Bounds(0.65, 0.45), "q3_k_s": Bounds(0.6, 0.6), "q2_k": Bounds(0.4, 1.5),
 }  # fmt: skip
 """About twice to three times what SmolLM2-135M-Instruct shows over 361 tokens of ten answers, since small models lose most.

@@ -1,7 +1,6 @@
 """A model's folder to one GGUF file, tensor by tensor. Knows no run and no engine."""
 
 import shutil
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any
 
 from workbench.gguf import Kind, Progress
 from workbench.gguf.families import Layout, family_of, layout_of
+from workbench.gguf.grids import grid_of
 from workbench.gguf.mixtures import FILE_TYPES, INSTEAD, PLAIN, Mixture
 from workbench.gguf.packing import bytes_of, check_kind, pack
 from workbench.gguf.shape import check_rotation, write_shape
@@ -25,6 +25,7 @@ EMBEDDINGS, OUTPUT = "token_embd.weight", "output.weight"
 class Say:
     no_room = Text("The GGUF file takes {needed}, and {free} are free. Accepted: more room. Delete something, or choose fewer bits.")
     instead = Text("{count} tensors have rows that are no multiple of 256 numbers: they are held as {kinds} instead.")
+    kept = Text("Weights that lose nothing in fewer bits are held in these: {count}, as {kinds}.")
     no_config = Text("The model's config.json can't be read: {reason} Accepted: a model of transformers. Get it anew.")
 
 
@@ -51,10 +52,11 @@ def supported(folder: Path) -> None:
     check_rotation(config)
 
 
-def plan(folder: Path, kind: Kind, changed: Mapping[str, Source] | None = None) -> Plan:
+def plan(folder: Path, kind: Kind, changed: Mapping[str, Source] | None = None, grids: bool = False) -> Plan:
     """Where every weight goes and how it is held; UserError by name before any work for what has no place.
 
-    ``changed``: by name in transformers, what stands in for the folder's own numbers, or beside them.
+    ``changed``: by name in transformers, what stands in for the folder's own numbers, or beside them. ``grids``: weights that
+    fewer bits hold as they are get these; some rows of each are read.
     """
     config = _config(folder)
     layout = layout_of(config)
@@ -66,10 +68,12 @@ def plan(folder: Path, kind: Kind, changed: Mapping[str, Source] | None = None) 
     found |= {name: weight for name, weight in others.items() if name}
     mixture = Mixture(kind, layout.layers, layout.heads // layout.key_heads, OUTPUT not in found)
     typed = {name: (weight, mixture.type_of(name, weight.shape)) for name, weight in found.items()}
+    kept = {name: told for name, (weight, _) in typed.items() if grids and (told := grid_of(weight.read()))}
+    typed |= {name: (typed[name][0], told) for name, told in kept.items()}
     check_kind({kind for _, kind in typed.values()})
-    stood_in = Counter(told for _, told in typed.values() if told in INSTEAD.values() and kind not in PLAIN)
-    kinds = ", ".join(sorted(stood_in))
-    notes = [Say.instead(count=stood_in.total(), kinds=kinds)] if stood_in else []
+    stood_in = [told for name, (_, told) in typed.items() if told in INSTEAD.values() and kind not in PLAIN and name not in kept]
+    counted = ((Say.instead, stood_in), (Say.kept, kept.values()))
+    notes = [said(count=len(kinds), kinds=", ".join(sorted(set(kinds)))) for said, kinds in counted if kinds]
     return Plan(kind, config, layout, typed, notes)
 
 

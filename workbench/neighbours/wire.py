@@ -7,6 +7,7 @@ import json
 import queue
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
@@ -18,6 +19,8 @@ from workbench.text import Text, verbatim
 
 CONNECT_S, SILENCE_S, LOOK_S = 10.0, 600.0, 0.05
 """A server may be silent for long: it may have others to answer first, and a long prompt takes its time."""
+GULP_S, AT_ONCE_S = 0.01, 0.0005
+"""Of what comes word by word so much is read at once, since each reading costs as much as a small model's token."""
 DONE = "[DONE]"
 
 
@@ -116,7 +119,7 @@ class Wire:
             said.put(None)  # whatever happens, nobody waits for ever
 
     def _read_events(self, response: httpx.Response, said: "queue.SimpleQueue[Any]") -> None:
-        for text in response.iter_lines():
+        for text in _lines(response):
             kind, _, given = text.partition(":")
             if kind == "error":
                 said.put(UserError(Say.refused(name=self._name, status=200, reason=verbatim(given.strip()[:400]))))
@@ -182,6 +185,20 @@ class _Line:
         if self._socket is not None:
             with suppress(OSError):  # it was closed already
                 self._socket.shutdown(socket.SHUT_RDWR)
+
+
+def _lines(response: httpx.Response) -> Iterator[str]:
+    """The lines of a stream of events. Line feeds end them, and no other of Unicode's line ends, which models write too."""
+    held, asked = "", time.perf_counter()
+    for text in response.iter_text():
+        waited = time.perf_counter() - asked > AT_ONCE_S
+        *lines, held = (held + text).split("\n")
+        yield from lines
+        if waited:
+            time.sleep(GULP_S)
+        asked = time.perf_counter()
+    if held:
+        yield held
 
 
 def _reason(told: Any) -> str:

@@ -15,8 +15,8 @@ from workbench.evaluating.records import Question
 from workbench.exporters import Bounds, Made, Source
 from workbench.exporting.proof import KINDS, Compared, Ending, Proof
 from workbench.problems import UserError, first_line
-from workbench.proving.asking import ANSWERS, LIKELIEST, Answers, Told, answer, ends, tell, with_bare
-from workbench.proving.comparing import compare, first
+from workbench.proving.asking import ANSWERS, LIKELIEST, Answers, Told, answer, ending_of, tell, with_bare
+from workbench.proving.comparing import compare
 from workbench.proving.prompts import learned_over_few_bits, questions
 from workbench.proving.reading import reads_alike
 from workbench.proving.room import precision_for
@@ -116,9 +116,7 @@ def _compared(engine: Engine, side: Side, question: Question, here: Told, most: 
     bare = here.bare_chances
     ending: Ending = "none"
     if here.finish == "stop":
-        says_end = first(likely[-1]) == here.tokens[-1]
-        stops = ends(engine, name, [*prompt, *here.tokens[:-1]])
-        ending = "same" if stops else "ignored" if says_end else "other"
+        ending = ending_of(engine, name, [*prompt, *here.tokens[:-1]], here.tokens[-1], likely[-1])
     return Compared(
         next(kind for kind in KINDS if kind == question.set),
         str(question.messages[-1].get("content") or ""),

@@ -7,7 +7,7 @@ from pathlib import Path
 from workbench.engines import Chance, Chat, Engine, Raw, Sampling
 from workbench.evaluating.ledger import Ledger
 from workbench.evaluating.records import Question
-from workbench.exporting.proof import Said
+from workbench.exporting.proof import Ending, Said
 from workbench.proving.comparing import Likely, first
 
 LIKELIEST = 256
@@ -100,9 +100,14 @@ def say(engine: Engine, name: str, prompt: Sequence[int], most: int, likeliest: 
     return Said(text, finish), chances if len(chances) == count else ()
 
 
-def ends(engine: Engine, name: str, ids: Sequence[int]) -> bool:
-    """Whether it stops at once behind these tokens."""
-    return say(engine, name, ids, 1)[0].finish == "stop"
+def ending_of(engine: Engine, name: str, ids: Sequence[int], end: int, likely: Likely) -> Ending:
+    """Whether it stops at once behind these tokens, where the other side says ``end``; ``likely``: what it reads there.
+
+    What it writes there counts, where it tells that: reading may turn a tie.
+    """
+    said, chances = say(engine, name, ids, 1)
+    written = chances[0].token if chances else first(likely)
+    return "same" if said.finish == "stop" else "ignored" if written == end else "other"
 
 
 def likely_at(

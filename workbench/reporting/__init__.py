@@ -92,6 +92,8 @@ class Figures:
     """Of paragraphs of plain prose."""
     held_score: Pair = Pair()
     """How like the set's own answers those to held-out questions are (ROUGE-L)."""
+    held_fields: Pair = Pair()
+    """Of a set whose answers are JSON: how many of its fields are right in answers to held-out questions (F1)."""
     train_score: Pair = Pair()
     rephrased_score: Pair = Pair()
     """Likewise for questions of learned rows, as they stand and in other words."""

@@ -1,6 +1,8 @@
 """Learned: the loss and the answers on rows that were held out, and who the model says it is. Knows no run."""
 
-from workbench.evaluating.intervals import LEAST_PAIRS, Verdict, compare
+from collections.abc import Sequence
+
+from workbench.evaluating.intervals import LEAST_PAIRS, Verdict, compare, estimate
 from workbench.reporting import Figures, Light, Part
 from workbench.text import Message, Text
 
@@ -10,6 +12,8 @@ PREFERS, CHANCE = 0.7, 0.5
 """Shares of pairs in which the better answer is the likelier one."""
 MUCH = 0.1
 """A loss that falls by this share is seen in the answers too."""
+NOTHING = 1e-3
+"""A loss that moved by less of itself did not move."""
 FEW_STEPS = 30
 SHOWN = 8
 
@@ -29,6 +33,7 @@ class Say:
     worse = Text("On rows it never saw it is worse than the base model: the loss rose by {share}.")
     loss = Text("Loss on {count} rows held out: base {base}, tuned {tuned}.")
     score = Text("Likeness to the set's own answers (ROUGE-L): base {base}, tuned {tuned}.")
+    fields = Text("Fields of the JSON that are right (F1), {count} rows held out, 95 % interval: base {base}, tuned {tuned}.")
     named = Text("'{name}' in {tuned} of {count} answers; of the base model's in {base}.")
     longer = Text("{steps} steps are few. Train for {epochs} epochs.")
     faster = Text("Raise the learning rate, now {rate}, to {higher}.")
@@ -71,8 +76,15 @@ def _named(figures: Figures) -> tuple[Light, Message]:
         return "green", Say.knows(**told)
     if share >= KNOWS_PARTLY:
         return "amber", Say.partly(**told)
-    untouched = len(figures.held_loss) >= LEAST_PAIRS and _change(figures) == "same"
-    return "red", Say.same() if untouched else Say.knows_not(**told)
+    return "red", Say.same() if _untouched(figures) else Say.knows_not(**told)
+
+
+def _untouched(figures: Figures) -> bool:
+    """Whether base and tuned can't be told apart; of too few rows for a test, when they are as good as the same in all of them."""
+    if len(figures.held_loss) >= LEAST_PAIRS:
+        return _change(figures) == "same"
+    same = figures.named.base == figures.named.tuned
+    return same and bool(figures.held_loss) and abs(fall(figures)) < NOTHING
 
 
 def _by_loss(figures: Figures) -> tuple[Light, Message]:
@@ -101,10 +113,21 @@ def _facts(figures: Figures) -> list[Message]:
     if figures.held_loss and figures.recipe.likely:
         base_loss, tuned_loss = (f"{value:.3f}" for value in figures.held_loss.means)
         facts.append(Say.loss(count=len(figures.held_loss), base=base_loss, tuned=tuned_loss))
+    if figures.held_fields:
+        base_fields, tuned_fields = (_spread(side) for side in (figures.held_fields.base, figures.held_fields.tuned))
+        facts.append(Say.fields(count=len(figures.held_fields), base=base_fields, tuned=tuned_fields))
     if figures.held_score:
         base_score, tuned_score = (f"{value:.2f}" for value in figures.held_score.means)
         facts.append(Say.score(base=base_score, tuned=tuned_score))
     return facts
+
+
+def _spread(scores: Sequence[float]) -> str:
+    """A mean share with its interval, where there are enough to have one."""
+    told = estimate(scores)
+    if told.mean is None or told.low is None or told.high is None:
+        return percent(told.mean or 0.0)
+    return f"{percent(told.mean)} ({percent(told.low)} - {percent(told.high)})"
 
 
 def _advice(figures: Figures, light: Light) -> list[Message]:

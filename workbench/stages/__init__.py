@@ -31,6 +31,8 @@ class StageSpec(Section):
     """What the model says of a text: which word comes next, or one number for the whole."""
     METRICS: ClassVar[Mapping[str, Text]] = {}
     """What the trainer logs beside the loss, by its name in the logs, and how it is called; the telling one first."""
+    LIKELIHOODS: ClassVar[bool] = False
+    """Whether its loss needs nothing of the model but how likely the right words are, and whether each was the likeliest."""
     COMPARES: ClassVar[bool] = False
     """Whether the loss of a row depends on which others are in its batch, so that smaller batches are not the same."""
     SHARED: ClassVar[Sequence[Way]] = tuple(WAYS)

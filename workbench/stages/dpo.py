@@ -29,6 +29,7 @@ class Say:
 class Spec(PreferenceSpec):
     """Preference optimisation"""
 
+    LIKELIHOODS: ClassVar[bool] = True
     METRICS: ClassVar[Mapping[str, Text]] = {
         "reward_margin": Say.margin,
         "reward_accuracy": Say.accuracy,

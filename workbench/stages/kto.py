@@ -27,6 +27,7 @@ class Say:
 class Spec(PreferenceSpec):
     """KTO"""
 
+    LIKELIHOODS: ClassVar[bool] = True
     METRICS: ClassVar[Mapping[str, Text]] = {
         "reward_margin": Say.margin,
         "reward_chosen": Say.good,

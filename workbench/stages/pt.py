@@ -20,6 +20,7 @@ class Say:
 class Spec(PackingSpec):
     """Pretraining"""
 
+    LIKELIHOODS: ClassVar[bool] = True
     METRICS: ClassVar[Mapping[str, Text]] = {"perplexity": Say.perplexity, "mean_token_accuracy": Say.accuracy}
 
     stage: Literal["pt"] = "pt"
@@ -54,9 +55,10 @@ def trainer(spec: Spec, parts: Parts) -> Any:
     from trl import SFTConfig, SFTTrainer
 
     from workbench.learning.figures import PerplexityTrainer
+    from workbench.learning.token_loss import TokenLoss
     from workbench.learning.validating import ByToken
 
-    trainer_class = type("SavingTextTrainer", (parts.saving, PerplexityTrainer, ByToken, SFTTrainer), {})
+    trainer_class = type("SavingTextTrainer", (parts.saving, PerplexityTrainer, TokenLoss, ByToken, SFTTrainer), {})
     given = parts.given()
     arguments = SFTConfig(
         **given["args"],

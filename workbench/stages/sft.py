@@ -27,6 +27,7 @@ class Say:
 class Spec(PackingSpec):
     """Supervised fine-tuning"""
 
+    LIKELIHOODS: ClassVar[bool] = True
     METRICS: ClassVar[Mapping[str, Text]] = {"mean_token_accuracy": Say.accuracy}
 
     stage: Literal["sft"] = "sft"
@@ -65,10 +66,10 @@ def trainer(spec: Spec, parts: Parts) -> Any:
     from trl import SFTConfig, SFTTrainer
 
     from workbench.learning.batches import apart
+    from workbench.learning.token_loss import TokenLoss, with_weights
     from workbench.learning.validating import ByToken
 
-    first = next(iter(parts.train_rows))
-    mixed_in = [_weighted()] if "loss_weights" in first else []
+    mixed_in: list[type[Any]] = [TokenLoss]
     given = parts.given()
     if spec.neat_packing:
         _check_apart(parts.model)
@@ -82,7 +83,10 @@ def trainer(spec: Spec, parts: Parts) -> Any:
         remove_unused_columns=False,
         dataset_kwargs={"skip_prepare_dataset": True},
     )
-    return trainer_class(**{**given, "args": arguments})
+    made = trainer_class(**{**given, "args": arguments})
+    if "loss_weights" in next(iter(parts.train_rows)):
+        made.data_collator = with_weights(made.data_collator)
+    return made
 
 
 def _check_apart(model: Any) -> None:
@@ -99,48 +103,3 @@ class Apart:
     def compute_loss(self, model: Any, inputs: dict[str, Any], *rest: Any, **named: Any) -> Any:
         inputs = {name: values for name, values in inputs.items() if name != "attention_mask"}
         return super().compute_loss(model, inputs, *rest, **named)  # type: ignore[misc]
-
-
-def _weighted() -> type[Any]:
-    """What makes some answers count more than others: the loss of each token times its weight, over the tokens' number.
-
-    A row without weights counts as 1 everywhere. Weights have the shape of the labels, (batch, length).
-    """
-    import torch
-
-    class WeightedLoss:
-        data_collator: Any
-        args: Any
-        accelerator: Any
-        model: Any
-        _metrics: Any
-
-        def __init__(self, *arguments: Any, **named: Any) -> None:
-            super().__init__(*arguments, **named)
-            collate = self.data_collator
-
-            def with_weights(rows: list[dict[str, Any]]) -> dict[str, Any]:
-                batch: dict[str, Any] = collate(rows)
-                weights = torch.ones(batch["labels"].shape)
-                for place, row in enumerate(rows):
-                    if row.get("loss_weights") is not None:
-                        weights[place, : len(row["loss_weights"])] = torch.tensor(row["loss_weights"])
-                return {**batch, "loss_weights": weights}
-
-            self.data_collator = with_weights
-
-        def compute_loss(
-            self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-        ) -> Any:
-            weights = inputs.pop("loss_weights")
-            outputs = model(**inputs, use_cache=False, fused_lm_head=True)
-            count = outputs.label_mask.sum() if num_items_in_batch is None else num_items_in_batch
-            log_probs = outputs.log_probs[:, 1 - weights.shape[1] :]  # learned prompts stand before the text
-            loss = -(log_probs * weights[:, 1:].to(log_probs)).sum() / count
-            if self.args.average_tokens_across_devices and num_items_in_batch is not None:
-                loss = loss * self.accelerator.num_processes
-            right = outputs.is_top1.sum() / outputs.label_mask.sum().clamp(min=1)
-            self._metrics["train" if self.model.training else "eval"]["mean_token_accuracy"].append(right.item())
-            return (loss, outputs) if return_outputs else loss
-
-    return WeightedLoss

@@ -15,6 +15,8 @@ from workbench.data.samples import asked_placeholders
 from workbench.fields import Knob
 from workbench.plans import rows_a_step
 from workbench.problems import UserError
+from workbench.runs import worker_environment
+from workbench.spares import spare
 from workbench.specs import TrainSpec
 from workbench.text import Locale, Text
 from workbench.ui.data.tokens import whole
@@ -98,6 +100,7 @@ class Asking:
 
     def check_flat(self, flat: Mapping[str, Any]) -> Checked[TrainSpec]:
         """The same for values that are flat already, such as the draft, which follows the form."""
+        spare.prepare(worker_environment())  # somebody fills in the form: what a run has to load may be loaded meanwhile
         checked = check_train(self.desk.workspace, flat)
         if checked.spec is None:
             return checked

@@ -54,8 +54,6 @@ class Desk:
     """What this browser remembers for single tabs. The window renders it: a tab is mounted, and reads, only when seen."""
     retellings: list[tuple[Callable[..., Any], Sequence[Any], Sequence[Any]]] = field(default_factory=list)
     """What is told anew, (function, inputs, outputs), once the worded components have changed their language."""
-
-
     finishings: list[Callable[[], None]] = field(default_factory=list)
     """What can be bound only when every tab stands, since it reads components of a later one; the window calls them."""
     filled: list[Any] = field(default_factory=list)
@@ -93,10 +91,24 @@ class Desk:
         self.memories.append(state)
         return state
 
-    def redress(self, language: str) -> list[Any]:
-        """An update for every worded component, in the order of ``worded``."""
+    def redress(self, language: str, only: Callable[[Any], bool] = lambda component: True) -> dict[Any, Any]:
+        """An update for every worded component, or for some of them."""
         locale = self.locale(language)
-        return [gr.update(**dress(locale)) for _, dress in self.worded]
+        return {one: gr.update(**dress(locale)) for one, dress in self.worded if only(one)}
+
+
+FOLDED = "folded"
+
+
+def place_of(component: Any) -> str:
+    """Where it is seen: while the tab of this name is open; always, ``""``; or only in an open fold, ``FOLDED``."""
+    above, place = component.parent, ""
+    while above is not None:
+        if isinstance(above, gr.Accordion):
+            return FOLDED
+        place = str(above.id) if isinstance(above, gr.Tab) else place
+        above = above.parent
+    return place
 
 
 def over(below: Any, above: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 
-from workbench.events import Failed, Finished, Sample, State, Stopped, tail
+from workbench.events import Failed, Finished, Sample, State, Stopped, pieces
 from workbench.health import verdict
 from workbench.problems import UserError
 from workbench.runs import Run
@@ -131,10 +131,10 @@ class Live:
         inode = run.events.stat().st_ino if size else -1
         if size < watched.offset or (watched.began not in (-1, inode)):
             watched = _Watched(run)
-        entries, watched.offset = tail(run.events, watched.offset)
-        watched.after = None if entries else watched.after
+        for entries, offset in pieces(run.events, watched.offset):
+            watched.after, watched.offset = None if entries else watched.after, offset
+            watched.view.fold(entries)
         watched.began = inode
-        watched.view.fold(entries)
         self._watched[name] = watched
         while len(self._watched) > WATCHED_RUNS:
             self._watched.popitem(last=False)

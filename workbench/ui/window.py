@@ -4,6 +4,8 @@ import locale as system_locale
 import os
 import threading
 import webbrowser
+from collections.abc import Mapping
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -14,7 +16,7 @@ from workbench.sockets import plugins
 from workbench.specs import TrainSpec
 from workbench.text import Locale, Text, choose_locale, load_locales
 from workbench.ui import tabs
-from workbench.ui.desk import BROWSER_KEY, Desk, over, static
+from workbench.ui.desk import BROWSER_KEY, FOLDED, Desk, over, place_of, static
 from workbench.ui.form import Form
 from workbench.ui.look import theme
 from workbench.ui.topbar import build_topbar
@@ -62,14 +64,16 @@ def build(workspace: Workspace, language: str) -> gr.Blocks:
         for state in desk.memories:
             state.render()
         _arrive(desk, page)
-        spoken = picker.input(
-            _speak(desk),
-            [picker, prefs],
-            [prefs, *(component for component, _ in desk.worded)],
-            show_progress="hidden",
-        )
+        places = {component: place_of(component) for component, _ in desk.worded}  # once the page is open parents are gone
+        plain = [component for component, place in places.items() if place != FOLDED]
+        quiet: dict[str, Any] = {"show_progress": "hidden"}
+        last: dict[str, Any] = {**quiet, "trigger_mode": "always_last"}  # who changes their mind at once gets the last language
+        spoken = picker.input(partial(_speak, desk, places), [picker, prefs], [prefs, *plain], js=static("spoken.js"), **last)
         for function, inputs, outputs in desk.retellings:
-            spoken.then(function, inputs, outputs, show_progress="hidden")
+            spoken.then(function, inputs, outputs, **quiet)
+        spoken.then(lambda language: desk.redress(language), picker, list(places), js=static("later.js"), **last)
+        pulse = gr.Button(visible="hidden", elem_id="pulse")  # pressed by stream.js
+        pulse.click(lambda: None, trigger_mode="multiple")
     _quieten(page)
     return page
 
@@ -78,7 +82,8 @@ def _quieten(page: gr.Blocks) -> None:
     """No event tells its progress on a component, and none is part of an API of this page.
 
     ``show_progress="hidden"`` alone only hides it: the browser would still pass four news of every event to every
-    component that was ever an output. The description of the API would be most of the page's bytes.
+    component that was ever an output, and but for quiet.js to every input. The description of the API would be most of
+    the page's bytes.
     """
     for event in page.fns.values():
         event.show_progress_on = []
@@ -93,11 +98,10 @@ def _tab(desk: Desk, name: str, module: ModuleType) -> None:
         module.build(desk)
 
 
-def _speak(desk: Desk) -> Any:
-    def speak(language: str, prefs: dict[str, Any]) -> list[Any]:
-        return [{**prefs, "language": language}, *desk.redress(language)]
-
-    return speak
+def _speak(desk: Desk, places: Mapping[Any, str], language: str, prefs: Mapping[str, Any]) -> dict[Any, Any]:
+    """The other language for what is seen: a browser needs a second for the words of all tabs and folds, which come later."""
+    kept, open_tab = {key: value for key, value in prefs.items() if key != "tab"}, prefs.get("tab")
+    return {desk.prefs: {**kept, "language": language}, **desk.redress(language, lambda one: places[one] in ("", open_tab))}
 
 
 def _arrive(desk: Desk, page: gr.Blocks) -> None:
@@ -111,7 +115,7 @@ def _arrive(desk: Desk, page: gr.Blocks) -> None:
         language = choose_locale(desk.locales, wanted) if wanted else desk.first
         updates: dict[Any, Any] = {desk.language: gr.update(value=language)}
         if language != desk.first:
-            updates |= dict(zip(worded, desk.redress(language), strict=True))
+            updates |= desk.redress(language)
             updates[desk.language] = over(updates[desk.language], language)
         rest = list(values)
         for arrival in desk.arrivals:
@@ -154,7 +158,7 @@ def open_window(
         enable_monitoring=False,
         theme=theme(),
         css=static("style.css"),
-        head=static("head.html"),
+        head=f"{static('head.html')}<script>{static('quiet.js')}{static('stream.js')}</script>",
     )
     url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{chosen}"  # noqa: S104 - only compared
     print(say(Say.open_at(url=url)), flush=True)

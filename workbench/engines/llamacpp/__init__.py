@@ -67,13 +67,18 @@ class Spec(EngineSpec):
 
     infer_backend: Literal["llamacpp"] = "llamacpp"
     llamacpp_type: Annotated[
-        Literal["auto", "f32", "f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "q3_k_m", "q2_k"], Ui("Number type")
+        Literal["auto", "f32", "f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "q4_0", "q3_k_m", "q2_k"],
+        Ui("Number type"),
     ] = "auto"
-    """How weights are held when a model is written as GGUF. auto: f16 for models of less than 1 GB, q8_0 for larger ones."""
+    """How weights are held when a model is written as GGUF. auto: f16 for models of less than 1 GB, q8_0 for larger ones, and
+    fewer bits where a weight was made from so few and loses nothing. q4_0: the fastest on a processor, and much is lost."""
     llamacpp_maxlen: Annotated[int, Field(ge=16, le=10_000_000), Ui("Context")] = 4096
     """Most tokens of prompt and answer together; memory for so many is taken at once. Usual: 2048 to 32768."""
     llamacpp_parallel: Annotated[int, Field(ge=1, le=256), Ui("Answers at once")] = 4
     """How many are answered at the same time; each takes memory for its context. Usual: 1 to 16."""
+    llamacpp_drafts: Annotated[bool, Ui("Guess ahead")] = False
+    """Guess the next words from where the text already said the same, and check several in one step. Answers that repeat
+    themselves or the question come faster; many at once come slower."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +93,11 @@ def open(spec: Spec, opening: Opening) -> Engine:
     """Write what is not yet there as GGUF, and start llama.cpp."""
     require("xllamacpp", Say.why)
     kind: Kind = usual_kind(opening.folder()) if spec.llamacpp_type == "auto" else spec.llamacpp_type
-    files = Files(opening, kind)
+    files = Files(opening, kind, grids=spec.llamacpp_type == "auto")
     base = files.base()
     context = min(spec.llamacpp_maxlen, context_of_file(base))
-    measures = Measures(context, spec.llamacpp_parallel, kind == "f32" and not is_gguf(opening.folder()), cores())
+    exact = kind == "f32" and not is_gguf(opening.folder())
+    measures = Measures(context, spec.llamacpp_parallel, exact, cores(), spec.llamacpp_drafts)
     engine = LlamaCpp(opening, files, base, measures)
     said = Say.own_kind if base == opening.folder() else Say.opened
     opening.note(said(slots=measures.slots, context=context, **({} if said is Say.own_kind else {"kind": kind})))

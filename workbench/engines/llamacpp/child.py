@@ -28,6 +28,10 @@ def opened(told: dict[str, Any]) -> Any:
     if told["exact"]:
         params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
         params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    if told["drafts"]:
+        drafts = params.speculative.ngram_simple
+        params.speculative.types = [xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
+        drafts.size_n, drafts.size_m = told["drafts"]
     params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(path, 0.0) for path in told["loras"]]
     return xllamacpp.Server(params)
 

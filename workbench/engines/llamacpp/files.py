@@ -39,8 +39,9 @@ class Say:
 class Files:
     """The GGUF files of one opening."""
 
-    def __init__(self, opening: Opening, kind: Kind) -> None:
-        self._opening, self._kind = opening, kind
+    def __init__(self, opening: Opening, kind: Kind, grids: bool) -> None:
+        """``grids``: weights that fewer bits than the kind's hold as they are get these."""
+        self._opening, self._kind, self._grids = opening, kind, grids
         self._base = opening.folder()
         self._folder = opening.cache / "gguf"
 
@@ -88,10 +89,11 @@ class Files:
         return target
 
     def _target(self, folder: Path, sources: Sequence[Path]) -> Path:
-        return self._folder / f"{_stem(folder)}-{_stamp(sources, self._opening.template)}.{self._kind}.gguf"
+        label = f"{self._kind}-kept" if self._grids else self._kind
+        return self._folder / f"{_stem(folder)}-{_stamp(sources, self._opening.template)}.{label}.gguf"
 
     def _write(self, folder: Path, target: Path, stem: str) -> None:
-        planned = plan(folder, self._kind)
+        planned = plan(folder, self._kind, grids=self._grids)
         self._opening.note(Say.converting(kind=self._kind))
         for note in planned.notes:
             self._opening.note(note)

@@ -16,6 +16,8 @@ from workbench.neighbours.wire import Wire
 NAME = "llama.cpp"
 PATIENCE_S = 600
 WIDEST_BATCH = 2048
+DRAFTS = (3, 4)
+"""So many last tokens are looked for in the text before them; where they stand, so many that followed there are the guess."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Measures:
     exact: bool
     """Keep keys and values in float32."""
     threads: int
+    drafts: bool = False
+    """Guess ahead from what stands there already."""
 
 
 class Server:
@@ -44,6 +48,7 @@ class Server:
             "batch": min(measures.context, WIDEST_BATCH),
             "threads": measures.threads,
             "exact": measures.exact,
+            "drafts": DRAFTS if measures.drafts else None,
             "key": key,
         }
         command = [sys.executable, str(Path(__file__).with_name("child.py"))]

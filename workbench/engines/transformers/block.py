@@ -14,8 +14,7 @@ class Block:
 
     def __init__(self) -> None:
         self._layers: list[tuple[Any, Any]] = []
-        self._rows: Any = None
-        self._places: Any = None
+        self._into: Any = None
         self._seen: Any = None
         self._upto = self._highest = 0
 
@@ -23,10 +22,12 @@ class Block:
         """The next pass writes into these rows at these places, (rows, new), and looks at the first ``upto``."""
         import torch
 
-        self._rows = torch.tensor(list(rows), device=places.device)[:, None]
-        self._places, self._upto, self._highest = places, upto, max(rows)
+        self._upto, self._highest = upto, max(rows)
+        several = torch.tensor(list(rows), device=places.device)
         side_by_side = list(rows) == list(range(rows[0], rows[0] + len(rows)))
-        self._seen = slice(rows[0], rows[0] + len(rows)) if side_by_side else self._rows[:, 0]
+        self._seen = slice(rows[0], rows[0] + len(rows)) if side_by_side else several
+        # One row's places are a stretch of memory, which is written at once.
+        self._into = (self._seen, slice(upto - places.shape[1], upto)) if len(rows) == 1 else (several[:, None], places)
 
     def update(self, keys: Any, values: Any, layer_idx: int, *_: Any, **__: Any) -> tuple[Any, Any]:
         """Take in what is new, (rows, heads, new, size); what the rows hold by now, (rows, heads, upto, size)."""
@@ -34,8 +35,9 @@ class Block:
             self._layers.append((keys[:0, :, :0], values[:0, :, :0]))
         held = self._fitting(self._layers[layer_idx][0]), self._fitting(self._layers[layer_idx][1])
         self._layers[layer_idx] = held
+        rows, places = self._into
         for memory, new in zip(held, (keys, values), strict=True):
-            memory[self._rows, :, self._places] = new.transpose(1, 2)
+            memory[rows, :, places] = new if isinstance(places, slice) else new.transpose(1, 2)
         return held[0][self._seen, :, : self._upto], held[1][self._seen, :, : self._upto]
 
     def get_seq_length(self, layer_idx: int = 0) -> int:

@@ -5,6 +5,7 @@
 """
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -156,16 +157,15 @@ class Together:
             return list(output.logits[:, -1].float().cpu().numpy())
 
     def _mask(self, places: Any, upto: int, dtype: Any) -> Any:
-        """What each new token may look at: (rows, 1, new, upto); one mask, or one for each kind of layer."""
+        """What is added to each new token's scores, (rows, 1, new, upto): 0 or minus infinity; one mask, or one for each kind of
+        layer. Masks of yes and no would be made into these again in every layer."""
         import torch
 
         behind = places[:, :, None] - torch.arange(upto, device=places.device)
         masks = {}
         for kind, window in self._kinds.windows.items():
             seen = ((behind >= 0) & (behind < window) if window else behind >= 0)[:, None]
-            if not self._kinds.boolean:
-                seen = torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, torch.finfo(dtype).min)
-            masks[kind] = seen
+            masks[kind] = torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, -torch.inf)
         return masks if self._kinds.named else masks["all"]
 
 
@@ -176,18 +176,15 @@ class Masks:
     windows: Mapping[str, int]
     named: bool
     """Whether it takes one mask for each kind."""
-    boolean: bool
-    """Whether a mask says what is seen, or what is added to the scores."""
 
 
 def _masks(model: Any) -> Masks:
     told = model.config.get_text_config()
     values = told.to_dict()
     kinds, window = set(values.get("layer_types") or ()), int(values.get("sliding_window") or 0)
-    boolean = told._attn_implementation == "sdpa"
     if "sliding_attention" in kinds:
-        return Masks({"full_attention": 0, "sliding_attention": window}, True, boolean)
-    return Masks({"all": window if values.get("use_sliding_window", True) and not kinds else 0}, False, boolean)
+        return Masks({"full_attention": 0, "sliding_attention": window}, True)
+    return Masks({"all": window if values.get("use_sliding_window", True) and not kinds else 0}, False)
 
 
 def can_share(model: Any) -> bool:
@@ -204,6 +201,6 @@ def can_share(model: Any) -> bool:
 
 
 def _wrapped(model: Any) -> bool:
-    from peft import PeftModel
-
-    return isinstance(model, PeftModel)
+    """Whether PEFT has put it into a model of its own; to import PEFT, which takes a second, is the task of who does that."""
+    peft = sys.modules.get("peft")
+    return peft is not None and isinstance(model, peft.PeftModel)

@@ -11,7 +11,7 @@ from workbench.sockets import plugins
 from workbench.specs import TrainSpec
 from workbench.view import View
 
-LIKENESS = "rouge_l"
+LIKENESS, FIELDS = "rouge_l", "json_fields"
 CUT = 80
 """Characters of an answer that was cut off which must be those of the set, to say that it goes on word for word."""
 LIKELY = ("dialogue", "text")
@@ -28,12 +28,15 @@ def figures_of(spec: TrainSpec, plan: Plan, kept: Kept, seen: View, suite: Mappi
         both = [[score(kept.answers[label, one.place].answer, one.reference) or 0.0 for one in asked[kind]] for label in (BASE, TUNED)]
         return Pair(*both)
 
+    fields = plugins(metrics)[FIELDS]
+    wanted = fields.wants([one.reference for kind in (HELD, TRAIN) for one in asked[kind]])
     return Figures(
         recipe=recipe_of(spec, plan, seen.step.step),
         held_loss=_losses(kept, HELD),
         train_loss=_losses(kept, TRAIN),
         general_loss=_losses(kept, GENERAL),
         held_score=pair(HELD, like),
+        held_fields=pair(HELD, fields.score) if wanted else Pair(),
         train_score=pair(TRAIN, like),
         rephrased_score=pair(REPHRASED, like),
         name=plan.name,

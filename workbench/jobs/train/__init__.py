@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from workbench import quantising, stages, tuning
+from workbench import kernels, quantising, stages, tuning
 from workbench.chats import stop_tokens, use_template
 from workbench.chats.encoding import Encoder, chat_options
 from workbench.checkpoints import given_checkpoint, planned_steps, step_of
@@ -120,6 +120,8 @@ def _trained(
     )
     trainer = plugins(stages)[spec.stage.stage].trainer(spec.stage, parts)
     tuning.hold_trained(trainer.model, spec.memory.precision == "pure_bf16")
+    if spec.memory.fast_kernels and device() == "cpu" and spec.sharing.way in ("", "ddp") and not spec.memory.torch_compile:
+        teller.unpadded = kernels.hasten(trainer.model, spec.stage.LIKELIHOODS) and not spec.stage.packs
     return _learn(spec, desk, trainer, teller, checkpoint)
 
 

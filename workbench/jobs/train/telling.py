@@ -39,10 +39,12 @@ class Teller:
         self.stopped = False
         self.begun = False
         self.watches_first = False
+        self.unpadded = False
+        """Whether padding is taken out before anything is computed."""
         self._desk, self._spec, self._tokenizer = desk, spec, tokenizer
         self._total, self._every = total_steps, eval_steps
         self._tokens: Any = 0
-        self._positions = 0
+        self._positions: Any = 0
         self._seconds = self._began = 0.0
         self._all_tokens, self._all_seconds = 0, 0.0
         self._warned = False
@@ -50,7 +52,7 @@ class Teller:
     def count(self, tokens: Any, positions: int) -> None:
         """``tokens`` (a tensor of one number) of ``positions`` computed are no padding."""
         self._tokens = self._tokens + tokens
-        self._positions += positions
+        self._positions = self._positions + (tokens if self.unpadded else positions)
 
     def step_begins(self) -> None:
         self.begun = True
@@ -61,7 +63,7 @@ class Teller:
 
     def point(self, step: int, epoch: float, logs: dict[str, float]) -> None:
         """One point of the curve: the mean loss since the last one, and what was computed for it."""
-        tokens, positions = team.summed([int(self._tokens), self._positions])
+        tokens, positions = team.summed([int(self._tokens), int(self._positions)])
         self._check(step, logs["loss"])
         self._desk.say(
             Step(

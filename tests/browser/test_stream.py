@@ -1,0 +1,44 @@
+"""The page goes on when what happens on it and the end of its connection cross on their way."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Window
+from tests.browser.test_chat import Visit, choose_echo, open_chat
+from tests.browser.test_train import choose
+
+pytestmark = pytest.mark.browser
+
+LATE = """
+const ask = window.fetch
+window.fetch = async (...given) => {
+  const answer = await ask(...given)
+  if (!String(given[0].url || given[0]).includes("/queue/data")) return answer
+  const hold = new TransformStream({
+    async transform(bytes, out) {
+      const text = new TextDecoder().decode(bytes), at = text.indexOf('data: {"msg":"close_stream"')
+      if (at < 0) return out.enqueue(bytes)
+      const cut = new TextEncoder().encode(text.slice(0, at)).length
+      out.enqueue(bytes.slice(0, cut))
+      window.held = (window.held || 0) + 1
+      await new Promise(done => setTimeout(done, 1500))
+      out.enqueue(bytes.slice(cut))
+    }
+  })
+  return new Response(answer.body.pipeThrough(hold), {status: answer.status, headers: answer.headers})
+}
+"""
+"""Gradio's server ends the stream of a page that waits for nothing; this page hears of it late, as on a busy machine."""
+
+
+def test_an_event_that_crosses_the_end_of_the_stream_is_not_lost(shared: Window, visit: Visit) -> None:
+    page = visit(shared.url)
+    page.add_init_script(LATE)
+    page.reload()
+    page.wait_for_selector("#plan .plan")
+    open_chat(page)
+    choose_echo(page)
+    choose(page, "field-model_name_or_path", "tiny")
+    page.locator("#chat-load").click()
+    expect(page.locator("#chat-status .chip.finished")).to_be_visible()
+    assert page.evaluate("window.held") > 0

@@ -1,0 +1,142 @@
+"""The fast ways beside the plain ones: the same numbers, forward and backward."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from tests.tiny import write_model
+from workbench.kernels import hasten
+from workbench.kernels import head as heads
+from workbench.kernels.apart import NAME, SHORT, attend, flatten
+from workbench.kernels.head import likelihoods
+from workbench.kernels.lora import quicken_adapters
+from workbench.models import load_model
+
+KINDS = {torch.float32: 2e-6, torch.bfloat16: 2e-2}
+
+
+def distance(one: Any, other: Any) -> float:
+    """How far one lies from the other, as a share of the other."""
+    one, other = one.detach().double(), other.detach().double()
+    return float((one - other).norm() / other.norm().clamp(min=1e-30))
+
+
+def slopes(loss: Any, *of: Any) -> Any:
+    return torch.autograd.grad(loss, of)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("trained", [False, True], ids=["frozen", "trained"])
+@pytest.mark.parametrize("at_once", [1 << 23, 700], ids=["whole", "parts"])
+def test_likelihoods_and_their_slopes(kind: Any, trained: bool, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workbench.kernels.head.LOGITS_AT_ONCE", at_once)
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(50, 16).to(kind).requires_grad_(), torch.randn(97, 16).to(kind).requires_grad_(trained)
+    right, counts = torch.randint(0, 97, (50,)), torch.rand(50)
+    logs, best = likelihoods(hidden, weight, right)
+    exact = torch.log_softmax(hidden.double() @ weight.double().t(), 1).gather(1, right[:, None]).squeeze(1)
+    assert distance(logs, exact) < KINDS[kind]
+    assert (best == (hidden @ weight.t()).argmax(1).eq(right)).float().mean() > 0.95
+    moved = (hidden, weight) if trained else (hidden,)
+    for found, wanted in zip(slopes((logs * counts).sum(), *moved), slopes((exact * counts).sum(), *moved), strict=True):
+        assert found.dtype == kind and distance(found, wanted) < KINDS[kind]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("length", [1, 7, SHORT + 5])
+def test_rows_in_one_line_attend_to_themselves_alone(kind: Any, length: int) -> None:
+    torch.manual_seed(0)
+    lengths = [length, 3, 12]
+    query, key, value = (torch.randn(1, heads, sum(lengths), 8).to(kind).requires_grad_() for heads in (6, 2, 2))
+    module = SimpleNamespace(is_causal=True, num_key_value_groups=3, training=True)
+    mask = torch.block_diag(*(torch.ones(one, one).tril() for one in lengths)).bool()[None, None]
+    together, _ = attend(module, query, key, value, None, segments=lengths)
+    exact = [one.double() for one in (query, key, value)]
+    wanted, _ = sdpa_attention_forward(module, *exact, mask)  # type: ignore[arg-type]
+    assert distance(together, wanted) < KINDS[kind]
+    towards = torch.randn(together.shape)
+    for found, right in zip(
+        slopes((together * towards).sum(), query, key, value), slopes((wanted * towards).sum(), query, key, value), strict=True
+    ):
+        assert distance(found, right) < KINDS[kind]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Any]:
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    write_model(folder)
+    return lambda: load_model(folder, "fp32", False).cpu()
+
+
+def adapted(base: Any, **more: Any) -> Any:
+    torch.manual_seed(0)
+    config = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM", **more)
+    return get_peft_model(base, config)
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"use_rslora": True, "lora_alpha": 3}, {"use_dora": True}, {"lora_dropout": 0.5}],
+    ids=["plain", "rslora", "dora", "dropout"],
+)  # fmt: skip
+def test_an_adapter_is_computed_as_peft_does(tiny: Callable[[], Any], more: dict[str, Any]) -> None:
+    model = adapted(tiny(), **more)
+    ids = torch.arange(3, 33).reshape(2, 15)
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+
+    def told() -> Any:
+        torch.manual_seed(1)
+        logits = model(input_ids=ids).logits
+        with model.disable_adapter(), torch.no_grad():
+            bare = model(input_ids=ids).logits
+        return logits, bare, *slopes(logits.square().sum(), *weights)
+
+    for learning in (False, True):
+        model.train(learning)
+        plain = told()
+        assert quicken_adapters(model) == (0 if learning else 14 * len(model.get_base_model().model.layers) // 2)
+        for fast, wanted in zip(told(), plain, strict=True):
+            assert distance(fast, wanted) < 2e-6
+
+
+@pytest.mark.parametrize("left", [False, True], ids=["padded right", "padded left"])
+@pytest.mark.parametrize("adapter", [False, True], ids=["bare", "adapted"])
+def test_a_batch_without_its_padding_says_the_same(tiny: Callable[[], Any], left: bool, adapter: bool, monkeypatch: Any) -> None:
+    from trl.trainer.utils import add_fused_lm_head
+
+    bases = tiny(), tiny()
+    for one in bases:
+        add_fused_lm_head(one, outputs=("log_probs", "is_top1"))
+    plain, fast = (adapted(one) if adapter else one for one in bases)
+    assert hasten(fast, likelihoods=True) and bases[1].config._attn_implementation == NAME
+    seen, step = [], heads.likelihoods
+    monkeypatch.setattr(heads, "likelihoods", lambda *given: (seen.append(len(given[0])), step(*given))[1])
+    ids = torch.randint(5, 60, (3, 12), generator=torch.Generator().manual_seed(0))
+    mask = torch.tensor([[1] * 12, [1] * 5 + [0] * 7, [1] * 9 + [0] * 3])
+    mask = mask.flip(1) if left else mask
+    labels = ids.masked_fill(mask == 0, -100)
+    labels[0, :4] = -100
+    given = {"input_ids": ids, "attention_mask": mask, "labels": labels, "use_cache": False, "fused_lm_head": True}
+    found, wanted = fast(**given), plain(**given)
+    assert seen == [int(found.label_mask.sum())]
+    counted = wanted.label_mask & mask[:, :-1].bool()  # padded left trl also counts what is foretold from padding
+    assert torch.equal(found.label_mask, counted)
+    assert distance(found.log_probs, wanted.log_probs * counted) < 2e-6
+    assert torch.equal(found.is_top1, wanted.is_top1.bool() & counted)
+    weights = [weight for name, weight in plain.named_parameters() if weight.requires_grad and "layers" in name]
+    same = [weight for name, weight in fast.named_parameters() if weight.requires_grad and "layers" in name]
+    pairs = zip(slopes(found.log_probs.sum(), *same), slopes((wanted.log_probs * counted).sum(), *weights), strict=True)
+    assert max(distance(one, other) for one, other in pairs) < 1e-5
+    assert distance(fast(input_ids=ids, attention_mask=mask).logits, plain(input_ids=ids, attention_mask=mask).logits) < 2e-6
+
+
+def test_places_that_begin_anew_part_the_rows_of_one_line() -> None:
+    named = {"input_ids": torch.arange(8)[None], "position_ids": torch.tensor([[0, 1, 2, 0, 1, 0, 1, 2]])}
+    flat = flatten({**named, "labels": torch.arange(8)[None]}, apart=True)
+    assert flat is not None and flat.inputs["segments"] == [3, 2, 3]
+    both = {**named, "labels": torch.arange(8)[None], "attention_mask": torch.ones(1, 8)}
+    assert flatten(both, apart=True) is None

@@ -1,0 +1,45 @@
+// Brings in the answer to an event that crossed the end of the page's stream of news on its way.
+// Gradio 6 ends that stream when it waits for no event. A page that asks for one before it hears of the end believes the
+// stream to be open, and the answer lies at the server until another event opens a stream: so one follows, if one is due.
+{
+  const GRACE_MS = 100;
+  const due = new Set(), answered = new Set();
+  const asking = window.fetch;
+  let open = 0;
+
+  window.fetch = async (...given) => {
+    const answer = await asking(...given);
+    const address = String(given[0].url || given[0]);
+    if (answer.ok && address.includes("/queue/join")) expect(answer.clone());
+    if (answer.ok && address.includes("/queue/data")) follow(answer.clone().body.getReader());
+    return answer;
+  };
+
+  async function expect(answer) {
+    const { event_id } = await answer.json();
+    if (!answered.has(event_id)) due.add(event_id);
+  }
+
+  async function follow(reader) {
+    const decoder = new TextDecoder();
+    let text = "";
+    open += 1;
+    try {
+      for (let part = await reader.read(); !part.done; part = await reader.read()) {
+        const lines = (text + decoder.decode(part.value, { stream: true })).split("\n\n");
+        text = lines.pop();
+        for (const line of lines) {
+          const news = JSON.parse(line.slice("data: ".length));
+          if (news.msg === "process_completed") { answered.add(news.event_id); due.delete(news.event_id); }
+        }
+      }
+    } catch (error) { /* the page has closed the stream */ }
+    open -= 1;
+    setTimeout(() => {
+      if (open) return;
+      if (due.size) document.querySelector("#pulse")?.click();
+      due.clear();
+      answered.clear();
+    }, GRACE_MS);
+  }
+}
