@@ -28,7 +28,9 @@ def test_ask_again_edit_vote_and_save(shared: Window, tuned: Run, visit: Visit) 
     expect(page.locator("#pane-1 mark")).to_have_text("base")
     say(page, "and then")
     wait_answered(page, 1, 4)
+    told = page.locator("#speaker-0 .facts").inner_text()
     press(page, 0, 3, "Again")
+    expect(page.locator("#speaker-0 .facts")).not_to_have_text(told)  # another seed, once it has answered
     expect(page.locator("#chat-send")).to_be_visible()
     expect(page.locator("#pane-0 .turn .body").nth(3)).to_have_text("my-run: and then")
     assert turns(page, 0)[2:] == ["and then", "my-run: and then"]
@@ -53,6 +55,36 @@ def test_ask_again_edit_vote_and_save(shared: Window, tuned: Run, visit: Visit) 
     expect(page.locator("#speaker-0 h3")).to_have_text(chosen)
     choose(page, "keep-list", "my talk")
     expect(page.locator("#pane-0 .turn").first).to_contain_text("say it otherwise")
+
+
+def test_what_is_asked_while_an_answer_comes_is_told_and_stays(shared: Window, tuned: Run, visit: Visit) -> None:
+    page = visit(shared.url)
+    open_chat(page)
+    choose_echo(page, "0.1")
+    choose(page, "who", "my-run  ·  tiny")
+    load(page)
+    words = " ".join(f"word{at}" for at in range(30))
+    say(page, words)
+    expect(page.locator("#pane-0 .turn .body").nth(1)).to_contain_text("word3")
+    say(page, "and something else")
+    expect(page.locator("#chat-notice")).to_contain_text("still being written")
+    wait_answered(page, 0, 2)
+    assert turns(page, 0) == [words, f"my-run: {words}"], "the answer is heard once"
+    expect(page.locator("#chat-box textarea")).to_have_value("and something else")
+    press(page, 0, 0, "Edit")
+    page.locator(".editing textarea").fill("said otherwise")
+    page.evaluate(  # both in one moment, before the page has heard of either
+        """() => { document.querySelectorAll("#pane-0 .turn")[1].querySelector(".act:last-child").click();
+                   document.querySelector(".editing").requestSubmit(); }"""
+    )
+    expect(page.locator("#chat-notice")).to_contain_text("still being written")
+    expect(page.locator("#chat-stop")).to_be_visible()
+    expect(page.locator(".editing textarea")).to_have_value("said otherwise")
+    wait_answered(page, 0, 2)
+    assert turns(page, 0) == [f"my-run: {words}"], "the question is the form in which it is edited"
+    page.locator(".editing textarea").press("Enter")
+    expect(page.locator("#pane-0 .turn .body").nth(1)).to_have_text("my-run: said otherwise")
+    wait_answered(page, 0, 2)
 
 
 @pytest.mark.proof

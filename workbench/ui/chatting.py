@@ -109,7 +109,14 @@ class Exchange:
         self.url, self.sides, self.seed = url, sides, seed
         self._section, self._extras = section, Extras(tools, thinks(section))
         self._news = threading.Event()
-        self._stopped = False
+        self._stopped = self._followed = False
+        self.over = False
+        """Whether all has been said and shown."""
+
+    def claim(self) -> bool:
+        """Whether the caller is the first, who is the one to follow: what is asked once is answered once."""
+        first, self._followed = not self._followed, True
+        return first
 
     def stop(self) -> None:
         """Hang up: the answers end on the server, and what has come so far is all there is."""
@@ -134,6 +141,7 @@ class Exchange:
         finally:
             if not all(side.done for side in self.sides):
                 self.stop()
+            self.over = True
 
     def _read(self, side: Side, sampling: Sampling) -> None:
         key = side.key or os.environ.get(KEY_VARIABLE) or None

@@ -9,7 +9,8 @@ from typing import Any
 import gradio as gr
 
 from workbench.conversations import Turn, read_tools
-from workbench.problems import UserError
+from workbench.problems import Problem, UserError
+from workbench.text import Text
 from workbench.ui.chatroom import PANES, Room, head_line
 from workbench.ui.chatshowing import answered, buttons, in_the_way, kept_back, marks_of, refused, section_of, writing
 from workbench.ui.chatting import (
@@ -32,6 +33,10 @@ SEEDS = 1_000_000
 """A seed that nobody chose is below it, so that it is quickly typed again."""
 Asked = Sequence[tuple[int, Sequence[Turn]]]
 """Panes, each with the chat that it is to answer."""
+
+
+class Say:
+    busy = Text("An answer is still being written. Accepted: one question at a time. Wait or press Stop, then send again.")
 
 
 @dataclass(frozen=True)
@@ -57,8 +62,10 @@ class Conversing:
 
     def send(self, request: gr.Request, *given: Any) -> dict[Any, Any]:
         page, visitor = Page.of(self.room, given), str(request.session_hash)
-        if not page.text.strip() or self.lines.get(visitor) is not None:
+        if not page.text.strip():
             return {self.room.notice: ""}
+        if self.lines.get(visitor) is not None:
+            return self._busy(page)
         chats = [[], [], [], []] if page.begins_a_round else page.chats
         asked = {"role": "user", "content": page.text.strip()}
         begun = self._begin(visitor, page, [(at, [*chats[at], asked]) for at in range(page.shown)])
@@ -68,7 +75,7 @@ class Conversing:
         """What a press inside a pane asks for: a question put otherwise, an answer anew, a tool's result."""
         page, visitor = Page.of(self.room, given), str(request.session_hash)
         if self.lines.get(visitor) is not None:
-            return {self.room.notice: ""}
+            return self._busy(page)
         mine = page.chats[at]
         if event.action == "result":
             results = [str(one) for one in json.loads(event.value)]
@@ -81,6 +88,9 @@ class Conversing:
         return self._begin(
             visitor, page, [(one, [*until_question(page.chats[one], number), asked]) for one in range(page.shown)]
         )
+
+    def _busy(self, page: "Page") -> dict[Any, Any]:
+        return {self.room.notice: wrong([Problem(Say.busy())], self.room.desk.locale(page.language))}
 
     def _begin(self, visitor: str, page: "Page", asked: Asked) -> dict[Any, Any]:
         """Ask, or say why not."""
@@ -110,7 +120,7 @@ class Conversing:
 
     def hear(self, request: gr.Request, language: str) -> Iterator[list[Any]]:
         exchange = self.lines.get(str(request.session_hash))
-        if exchange is None:
+        if exchange is None or not exchange.claim():
             yield [gr.skip()] * PANES
             return
         try:
@@ -123,9 +133,10 @@ class Conversing:
     def finish(
         self, request: gr.Request, seat: str, language: str, round: Mapping[str, Any], marking: bool, *panes: Any
     ) -> dict[Any, Any]:
-        exchange = self.lines.close(str(request.session_hash))
-        if exchange is None:
+        exchange = self.lines.get(str(request.session_hash))
+        if exchange is None or not exchange.over:
             return {self.room.notice: gr.skip()}
+        self.lines.close(str(request.session_hash))
         shown = answered(self.room, exchange, seat, language, panes, marking)
         if round.get("order"):
             shown |= kept_back(self.room, exchange, language, round)
@@ -236,8 +247,8 @@ def bind_asking(room: Room) -> None:
         )
 
     follow(gr.on([room.box.submit, room.send.click], side.send, side.inputs, side.asking, trigger_mode="once", **quiet))
-    for at, pane in enumerate(room.panes):
-        follow(pane.click(_acting(side, at), side.inputs, side.asking, trigger_mode="once", **quiet))
+    for at, pane in enumerate(room.panes):  # "multiple": the page itself would drop the second of two presses unsaid
+        follow(pane.click(_acting(side, at), side.inputs, side.asking, trigger_mode="multiple", **quiet))
     room.stop.click(_stopping(side.lines), None, None, queue=False, **quiet)
     room.clear.click(side.clear, desk.language, [*room.panes, room.notice, room.kept, room.round, room.vote], **quiet)
     voted = [*room.heads, *room.whos, room.round, room.vote, room.notice]

@@ -84,6 +84,7 @@ function results(calls, at, says) {
 }
 
 function edit(made, message, at, says) {
+  // The form stands until the question has changed: words that could not be sent yet are not lost.
   const form = node("form", "editing"), box = node("textarea", "", message.content), row = node("div", "acts");
   box.rows = Math.min(10, message.content.split("\n").length + 1);
   box.setAttribute("aria-label", says.edit);
@@ -93,7 +94,7 @@ function edit(made, message, at, says) {
   form.append(box, row);
   form.addEventListener("submit", event => {
     event.preventDefault();
-    made.dataset.seen = "";
+    if (box.value.trim() === message.content) made.dataset.seen = "";
     if (box.value.trim()) tell("edit", at, box.value);
   });
   box.addEventListener("keydown", event => {
@@ -102,7 +103,7 @@ function edit(made, message, at, says) {
   });
   made.classList.add("being-edited");
   made.replaceChildren(form);
-  made.dataset.seen = "edited";
+  made.dataset.seen = `edited ${message.content}`;
   box.focus();
 }
 
@@ -120,7 +121,7 @@ function draw() {
     };
     const seen = JSON.stringify([message, state, says.copy]);
     const old = log.children[at];
-    if (old && (old.dataset.seen === seen || (old.dataset.seen === "edited" && !busy))) return;
+    if (old && (old.dataset.seen === seen || old.dataset.seen === `edited ${message.content}`)) return;
     const made = turn(message, at, says, state);
     made.dataset.seen = seen;
     if (old) old.replaceWith(made); else log.append(made);
