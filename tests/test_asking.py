@@ -239,6 +239,13 @@ def test_rows_without_a_loss_and_cut_ones_are_told(workspace: Workspace, monkeyp
     ]
 
 
+def test_losses_are_left_out_where_they_are_not_wanted(workspace: Workspace) -> None:
+    spec, desk = begun(workspace, max_samples=3, measure_loss=False)
+    numbers = evaluate.run(spec, desk)
+    assert read(desk.run, RESULTS)["losses"] == {} and "base loss" not in numbers
+    assert numbers["samples"] == 3 and numbers["base rouge-l"] > 0
+
+
 def test_losses_have_an_interval_over_rows(tmp_path: Path) -> None:
     kept = Kept(tmp_path / ANSWERS)
     for row in range(40):

@@ -1,12 +1,13 @@
 """Answers become scores, scores become figures with intervals and verdicts. Knows no engine, no metric by name, no page."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from workbench import metrics
 from workbench.evaluating.intervals import compare, estimate
+from workbench.evaluating.marking import Marking, mark
 from workbench.evaluating.own_checks import parse
 from workbench.evaluating.records import BASE, TUNED, UNANSWERED, Kept, Question
 from workbench.evaluating.section import EvaluatingSection
@@ -16,8 +17,6 @@ from workbench.sockets import plugins
 VERSION = 1
 JUDGE = "judge"
 """Under which name a judge's verdicts stand among the metrics."""
-Score = Callable[[str, str], float | None]
-"""Of an answer beside the set's own one."""
 
 
 @dataclass(frozen=True)
@@ -71,27 +70,32 @@ class Results:
         return {name: value for name, value in found.items() if value is not None}
 
 
+def metrics_for(section: EvaluatingSection, questions: Sequence[Question]) -> list[str]:
+    """The metrics that are chosen, else those that say something of these questions; names of their modules."""
+    known = plugins(metrics)
+    return [name for name in known if public(name) in section.metrics] or fitting(known, [one.reference for one in questions])
+
+
 def samples_of(
     questions: Sequence[Question],
     kept: Kept,
     labels: Sequence[str],
     section: EvaluatingSection,
     judged: Mapping[str, float | None] | None = None,
+    marking: Marking = mark,
 ) -> list[Sample]:
     """Every question with its answers, scored by the chosen metrics, the person's own checks and a judge. ``judged``: by
     place how far the tuned answer was found better than the base's, 0 to 1."""
-    known = plugins(metrics)
-    given = [one.reference for one in questions]
-    names = [name for name in known if public(name) in section.metrics] or fitting(known, given)
-    checks = parse(section.own_checks)
+    names, checks = metrics_for(section, questions), parse(section.own_checks)
+    heards = [(kept.answers[label, one.place], one.reference) for one in questions for label in labels]
+    marks = iter(marking(names, [(heard.answer, reference) for heard, reference in heards if heard.answered]))
     samples = []
     for question in questions:
         said = {}
         for label in labels:
             heard = kept.answers[label, question.place]
-            marks: dict[str, Score] = {public(name): known[name].score for name in names}
-            marks |= {check.name: check.score for check in checks}
-            scores = {name: mark(heard.answer, question.reference) if heard.answered else None for name, mark in marks.items()}
+            scores = dict(next(marks)) if heard.answered else dict.fromkeys(map(public, names))
+            scores |= {one.name: one.score(heard.answer, question.reference) if heard.answered else None for one in checks}
             if judged is not None:
                 won = judged.get(question.place)
                 scores[JUDGE] = None if won is None else won if label == TUNED else 1 - won

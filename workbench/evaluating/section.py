@@ -14,6 +14,8 @@ class EvaluatingSection(Section):
     """Ask the base model the same and say what training changed. It counts where an adapter or a trained model is chosen."""
     metrics: Annotated[list[str], Ui("Metrics", widget="metrics")] = []
     """Which scores the answers get against the set's own ones. Empty: those that fit the set."""
+    measure_loss: Annotated[bool, Ui("Loss")] = True
+    """Measure how likely the models find the set's own answers. Off: only their own answers are scored, which is sooner done."""
     own_checks: Annotated[list[str], Ui("Own checks", widget="lines")] = []
     """What an answer must be, one a line: contains WORD, not_contains WORD, equals TEXT, regex PATTERN, number 1..10,
     json_schema SCHEMA. Usual: none."""

@@ -6,7 +6,7 @@ A worker that goes on takes up every answer and loss that stands in answers.json
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -14,9 +14,10 @@ from workbench import engines
 from workbench.desk import Desk
 from workbench.engines import BASE, Engine, Opening, Sampling
 from workbench.evaluating import beforehand, llamafactory_files
+from workbench.evaluating.marking import Marking, beside
 from workbench.evaluating.own_checks import parse
 from workbench.evaluating.records import ANSWERS, RESULTS, SAMPLES, TUNED, UNANSWERED, Kept, write_whole
-from workbench.evaluating.results import Results, compared, samples_of, summary
+from workbench.evaluating.results import Results, Sample, compared, metrics_for, samples_of, summary
 from workbench.examining.asking import ask_all
 from workbench.examining.benchmarks import Loaded, TaskResult, ask_tasks, load_tasks
 from workbench.examining.examinee import BENCHMARKS, Answered
@@ -55,6 +56,13 @@ def run(spec: EvalSpec, desk: Desk) -> dict[str, float]:
     kept = Kept(desk.run.folder / ANSWERS)
     if kept.answers or kept.losses:
         desk.note(Say.went_on(answers=len(kept.answers), losses=len(kept.losses)))
+    with beside(metrics_for(spec.evaluating, asked.questions), len(asked.questions)) as marking:
+        return _run(spec, desk, asked, tasks, kept, marking)
+
+
+def _run(
+    spec: EvalSpec, desk: Desk, asked: Asked, tasks: Loaded | None, kept: Kept, marking: Marking
+) -> dict[str, float]:
     opening = prepare(spec.model, desk)
     engine = plugins(engines)[spec.engine.infer_backend].open(spec.engine, opening)
     try:
@@ -64,7 +72,9 @@ def run(spec: EvalSpec, desk: Desk) -> dict[str, float]:
         seconds = ask(spec, desk, engine, names, asked, kept)
         measure(spec, desk, engine, names, asked, kept, opening)
         judged = judged_by(spec, desk, asked, kept)
-        found = scored(spec, desk, asked, kept, list(names), seconds, judged)
+        desk.phase("scoring")
+        samples = samples_of(asked.questions, kept, list(names), spec.evaluating, judged, marking)
+        found = scored(spec, desk, samples, kept, list(names), seconds)
         if tasks:
             found = replace(found, tasks=benchmarks_of(spec, desk, engine, names, tasks))
             keep(desk, found)
@@ -102,7 +112,7 @@ def measure(
     spec: EvalSpec, desk: Desk, engine: Engine, names: Mapping[str, str], asked: Asked, kept: Kept, opening: Opening
 ) -> None:
     """Every loss, where the engine tells it."""
-    if not asked.samples:
+    if not asked.samples or not spec.evaluating.measure_loss:
         return
     if "score" in engine.lacks or "tokens" in engine.lacks:
         desk.note(Say.no_loss(engine=spec.engine.infer_backend), "warning")
@@ -154,18 +164,10 @@ def task_figures(results: Mapping[str, TaskResult]) -> dict[str, Any]:
 
 
 def scored(
-    spec: EvalSpec,
-    desk: Desk,
-    asked: Asked,
-    kept: Kept,
-    labels: list[str],
-    seconds: Mapping[str, float],
-    judged: Mapping[str, float | None] | None,
+    spec: EvalSpec, desk: Desk, samples: Sequence[Sample], kept: Kept, labels: list[str], seconds: Mapping[str, float]
 ) -> Results:
-    """Score what was answered and write all files of the run: what benchmarks may end on is not lost with them."""
-    desk.phase("scoring")
+    """Write all files of the run: what benchmarks may end on is not lost with them."""
     folder = desk.run.folder
-    samples = samples_of(asked.questions, kept, labels, spec.evaluating, judged)
     answers = [one.said[label] for one in samples for label in labels if one.said[label].finish != UNANSWERED]
     for check in parse(spec.evaluating.own_checks):
         if unsaid := sum(one.scores[check.name] is None for one in answers):

@@ -179,11 +179,10 @@ def telling_callback(teller: Teller) -> Any:
     from transformers import TrainerCallback
 
     class Telling(TrainerCallback):
-        def on_train_begin(self, args: Any, state: Any, control: Any, **named: Any) -> None:
-            if teller.watches_first:
-                teller.watch(named["model"], state.global_step)
-
         def on_step_begin(self, args: Any, state: Any, control: Any, **named: Any) -> None:
+            if teller.watches_first:  # by now the held-out rows have been tried, whose loss is seen first
+                teller.watches_first = False
+                teller.watch(named["model"], state.global_step)
             teller.step_begins()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **named: Any) -> None:

@@ -1,0 +1,44 @@
+"""Answers are marked alike here and in a process beside this one, which ends with it."""
+
+import psutil
+import pytest
+
+from workbench import metrics
+from workbench.evaluating.marking import LEAST, beside, mark
+from workbench.sockets import plugin_names
+
+PAIRS = [
+    ("the cat sat", "the cat sat down"),
+    ("", "said"),
+    ("said", ""),
+    ("你好，世界", "你好世界"),
+    ("half \ud83d \u2028🙂", "half 🙂"),
+    ('{"a": 1}', '{"a": 2}'),
+]
+
+
+def test_a_process_beside_gives_the_same_marks_and_ends() -> None:
+    names = plugin_names(metrics)
+    with beside(names, LEAST) as marking:
+        (child,) = [one for one in psutil.Process().children() if "workbench.evaluating.marking" in one.cmdline()]
+        assert marking is not mark
+        assert marking(names, PAIRS) == mark(names, PAIRS)
+        assert marking(names[:1], PAIRS[:1]) == mark(names[:1], PAIRS[:1])
+        assert marking(names, []) == []
+    assert not child.is_running()
+
+
+def test_for_a_few_questions_there_is_no_process() -> None:
+    with beside(["rouge_l"], LEAST - 1) as marking:
+        assert marking is mark
+    with beside([], 100 * LEAST) as marking:
+        assert marking is mark
+
+
+def test_a_process_that_is_gone_is_told() -> None:
+    with beside(["exact_match"], LEAST) as marking:
+        (child,) = [one for one in psutil.Process().children() if "workbench.evaluating.marking" in one.cmdline()]
+        child.kill()
+        child.wait()
+        with pytest.raises(ChildProcessError, match="ended"):
+            marking(["exact_match"], PAIRS)
