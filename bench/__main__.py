@@ -20,7 +20,7 @@ class Report(Protocol):
 
 PARTS: Mapping[str, Callable[[argparse.Namespace], Report]] = {
     "data": lambda given: data.measure(given.runs),
-    "evaluate": lambda given: evaluate.measure(given.peer, given.runs),
+    "evaluate": lambda given: evaluate.measure(given.peer, given.runs, given.most),
     "growth": lambda given: growth.measure(given.runs, given.most),
     "losses": lambda given: losses.measure(given.peer, given.folder),
     "page": lambda given: page.measure(given.peer, given.runs),
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--peer", type=Path, help="evaluate, losses, page, serve, train: the virtual environment that LLaMA-Factory is in")
     parser.add_argument("--folder", type=Path, help="losses: where runs stay; finished ones are taken as they are")
     parser.add_argument("--tokens", type=int, default=128, help="serve: how long an answer is (default: 128)")
-    parser.add_argument("--most", type=int, default=10**9, help="growth: the largest size that is measured (default: all)")
+    parser.add_argument("--most", type=int, default=10**9, help="evaluate, growth: the largest size that is measured (default: all)")
     parser.add_argument("--cases", nargs="*", default=[], choices=train.CASES, help="train: which of its cases (default: all)")
     given = parser.parse_args(arguments)
     table = PARTS[given.part](given)

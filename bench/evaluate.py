@@ -33,32 +33,43 @@ PEER: Mapping[str, Mapping[str, Any]] = {
     "bf16": {"infer_dtype": "bfloat16", "bf16": True, "use_cpu": True, "per_device_eval_batch_size": 1},
     CROWDED: {"infer_dtype": "float32", "per_device_eval_batch_size": 8},
 }
-OURS: Mapping[str, Mapping[str, Any]] = {"fp32": {"infer_dtype": "float32"}, "bf16": {"infer_dtype": "bfloat16"}}
+KINDS: Mapping[str, Mapping[str, Any]] = {"fp32": {"infer_dtype": "float32"}, "bf16": {"infer_dtype": "bfloat16"}}
+NO_LOSS: Mapping[str, Any] = {"measure_loss": False}
+"""The peer's predicting measures none."""
 
 
-def measure(peer: Path | None, rounds: int) -> Table:
-    """Seconds of everything, ours and the peer's in turn."""
+def measure(peer: Path | None, rounds: int, most: int) -> Table:
+    """Seconds of everything, ours and the peer's in turn. ``most``: with fewer than the many rows only the few are predicted."""
     program, table = command(peer), Table(f"Evaluating {FEW} and {MANY} rows, up to {TOKENS} new tokens")
     seen: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as root:
         home = lay(Path(root).resolve())
-        tuned = trained(home)
         for at in range(rounds):
-            for name, values in OURS.items():
-                note(seen, f"{FEW} rows, {name}", timed(partial(evaluated, home, FEW, **values)))
+            for name, values in KINDS.items():
+                note(seen, f"{FEW} rows, {name}, answers and losses", timed(partial(evaluated, home, FEW, **values)))
+                alone = partial(evaluated, home, FEW, **values, **NO_LOSS)
+                note(seen, f"{FEW} rows, {name}, answers alone", timed(alone))
             for name, values in PEER.items():
                 note(seen, f"{FEW} rows, LLaMA-Factory, {name}", timed(partial(predicted, home, program, FEW, values)))
-            for name, values in OURS.items():
-                note(seen, f"{MANY} rows, {name}", timed(partial(evaluated, home, MANY, **values)))
-                both = partial(evaluated, home, MANY, adapter_name_or_path=[f"saves/{tuned.name}"], **values)
-                note(seen, f"{MANY} rows, base and tuned, {name}", timed(both))
-            crowded = partial(predicted, home, program, MANY, PEER[CROWDED])
-            note(seen, f"{MANY} rows, LLaMA-Factory, {CROWDED}", timed(crowded))
-            note(seen, "the report of a run", timed(partial(reported, tuned)))
+            if most >= MANY:
+                many(home, program, seen)
             print(f"round {at + 1} of {rounds} is over", flush=True)
     for name, seconds in seen.items():
         table.add(name, "seconds", seconds)
     return table
+
+
+def many(home: Workspace, program: Path, seen: dict[str, list[float]]) -> None:
+    """A round of the large set, and of a run's report."""
+    tuned = trained(home)
+    for name, values in KINDS.items():
+        note(seen, f"{MANY} rows, {name}, answers and losses", timed(partial(evaluated, home, MANY, **values)))
+        both = partial(evaluated, home, MANY, adapter_name_or_path=[f"saves/{tuned.name}"], **values)
+        note(seen, f"{MANY} rows, base and tuned, {name}", timed(both))
+    crowded = partial(predicted, home, program, MANY, PEER[CROWDED])
+    note(seen, f"{MANY} rows, LLaMA-Factory, {CROWDED}", timed(crowded))
+    note(seen, "the report of a run", timed(partial(reported, tuned)))
+    tuned.delete()
 
 
 def note(seen: dict[str, list[float]], name: str, seconds: float) -> None:

@@ -86,7 +86,7 @@ def test_a_run_is_watched_reloaded_stopped_and_resumed(shared: Window, visit: Vi
     assert run.view().step.step == int(saved.name.removeprefix("checkpoint-"))
     page.locator("#resume").click()
     wait_state(page, "running", 40)
-    wait_state(page, "finished", 120)
+    wait_state(page, "finished", 240)
     assert run.view().loss.steps == list(range(1, 301))
 
 
@@ -95,6 +95,7 @@ def test_the_window_dies_and_the_run_goes_on(window: Window, visit: Visit) -> No
     prepare(page, "150")
     page.locator("#start").click()
     wait_state(page, "running", 30)
+    page.close()  # what it asks for now nobody answers
     window.kill()
     run = list_runs(window.workspace)[0]
     assert run.wait(90) == "finished"

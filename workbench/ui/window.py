@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from workbench.ports import free_port
 from workbench.sockets import plugins
@@ -18,6 +19,7 @@ from workbench.text import Locale, Text, choose_locale, load_locales
 from workbench.ui import tabs
 from workbench.ui.desk import BROWSER_KEY, FOLDED, Desk, over, place_of, static
 from workbench.ui.form import Form
+from workbench.ui.lean import Lean
 from workbench.ui.look import theme
 from workbench.ui.topbar import build_topbar
 from workbench.workspace import Workspace, source_folder
@@ -158,7 +160,8 @@ def open_window(
         enable_monitoring=False,
         theme=theme(),
         css=static("style.css"),
-        head=f"{static('head.html')}<script>{static('quiet.js')}{static('stream.js')}</script>",
+        app_kwargs={"middleware": [Middleware(Lean)]},
+        head=f"{static('head.html')}<script>{static('quiet.js')}{static('attached.js')}{static('stream.js')}</script>",
     )
     url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{chosen}"  # noqa: S104 - only compared
     print(say(Say.open_at(url=url)), flush=True)

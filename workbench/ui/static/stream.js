@@ -10,7 +10,7 @@
   window.fetch = async (...given) => {
     const answer = await asking(...given);
     const address = String(given[0].url || given[0]);
-    if (answer.ok && address.includes("/queue/join")) expect(answer.clone());
+    if (answer.ok && address.includes("/queue/join")) expect(answer.clone()).catch(() => {});  // Gradio reads it too, and says so
     if (answer.ok && address.includes("/queue/data")) follow(answer.clone().body.getReader());
     return answer;
   };
