@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench import data, evaluate, growth, losses, page, serve, train
+from bench import data, evaluate, growth, losses, page, parts, serve, train
 
 
 class Report(Protocol):
@@ -24,6 +24,7 @@ PARTS: Mapping[str, Callable[[argparse.Namespace], Report]] = {
     "growth": lambda given: growth.measure(given.runs, given.most),
     "losses": lambda given: losses.measure(given.peer, given.folder),
     "page": lambda given: page.measure(given.peer, given.runs),
+    "parts": lambda given: parts.measure(given.cases),
     "serve": lambda given: serve.measure(given.peer, given.runs, given.tokens),
     "train": lambda given: train.measure(given.peer, given.runs, given.cases),
 }
@@ -39,7 +40,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--folder", type=Path, help="losses: where runs stay; finished ones are taken as they are")
     parser.add_argument("--tokens", type=int, default=128, help="serve: how long an answer is (default: 128)")
     parser.add_argument("--most", type=int, default=10**9, help="evaluate, growth: the largest size that is measured (default: all)")
-    parser.add_argument("--cases", nargs="*", default=[], choices=train.CASES, help="train: which of its cases (default: all)")
+    parser.add_argument("--cases", nargs="*", default=[], choices=train.CASES, help="parts, train: which cases (default: the first, all)")
     given = parser.parse_args(arguments)
     table = PARTS[given.part](given)
     print(table.markdown())

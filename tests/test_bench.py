@@ -21,6 +21,7 @@ from bench.losses import (
     read_peer_log,
     whole_curve,
 )
+from bench.parts import NOTHING, WATCHED, Parts, Sides, grouped
 from bench.peer import command
 from bench.serve import ASKED, MANY, PROMPTS, Figures, one_round, percentile_95, ways
 from bench.serve import Comparison as Serving
@@ -190,3 +191,32 @@ class TestGrowth:
             folder.mkdir(parents=True)
         run = ended_run(home, "one", 30)
         assert run.state() == "finished" and len(run.view().loss.steps) == 30
+
+
+def test_operations_are_told_by_their_parts() -> None:
+    sides = Sides(words=49152, rank=8)
+    heard = [
+        ("aten::mm", {1250, 576, 1536}, 0.5),
+        ("aten::addmm_", {1250, 8, 576}, 0.1),
+        ("aten::mm", {170, 576, 49152}, 0.2),
+        ("aten::_softmax", {170, 49152}, 0.1),
+        ("aten::_scaled_dot_product_flash_attention_for_cpu", {1, 9, 156, 64}, 0.15),
+        ("aten::bmm", {9, 156, 64}, 0.05),
+        ("aten::mul", {1250, 576}, 0.04),
+        ("aten::mul", {1250, 1536}, 0.04),
+        ("aten::add", {1250, 576}, 0.01),
+    ]
+    found = grouped(heard, sides)
+    assert {part: round(seconds, 2) for part, seconds in found.items()} == {
+        "layers: products": 0.5,
+        "adapters: products": 0.1,
+        "last layer: products": 0.2,
+        "last layer: chances": 0.1,
+        "attention": 0.2,
+        "mul": 0.08,
+        "add": 0.01,
+    }
+    lines = Parts("sft lora, bf16", 0.4, 0.4, 0.3, {**found, NOTHING: 0.01}).lines()
+    assert lines[0] == f"| sft lora, bf16 | layers: products | {500 / WATCHED:,.0f} | 42% |"
+    assert lines[-1].startswith("| sft lora, bf16 | 2 others, each under 3% |")
+    assert len(lines) == 7
