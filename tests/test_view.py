@@ -129,17 +129,20 @@ def test_a_smoothed_curve_begins_at_its_first_value_and_follows() -> None:
     assert Curve().smoothed() == []
 
 
-def test_a_hundred_thousand_steps_are_folded_in_a_moment(tmp_path: Path) -> None:
+def test_a_hundred_thousand_steps_are_folded_in_proportion(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     log = EventLog(path)
     log.write(Started(1))
     log.write(steps(1, 1)[0])
     log.close()
     first, line = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(first + b"".join(line.replace(b'"step": 1', b'"step": %d' % at, 1) for at in range(1, 100_001)))
-    began = time.process_time()
-    view = View().fold(tail(path, 0)[0])
-    assert time.process_time() - began < 2.0
+    seconds = []
+    for count in (10_000, 100_000):
+        path.write_bytes(first + b"".join(line.replace(b'"step": 1', b'"step": %d' % at, 1) for at in range(1, count + 1)))
+        began = time.process_time()
+        view = View().fold(tail(path, 0)[0])
+        seconds.append(time.process_time() - began)
+    assert seconds[1] < 30 * seconds[0], "ten times as many steps take about ten times as long, whatever the machine"
     assert view.step.step == 100_000
     for curve in (view.loss, view.learning_rate, view.grad_norm):
         assert CURVE_POINTS / 2 <= len(curve.steps) <= CURVE_POINTS

@@ -10,7 +10,6 @@ from types import ModuleType
 from typing import Any
 
 import gradio as gr
-from starlette.middleware import Middleware
 
 from workbench.ports import free_port
 from workbench.sockets import plugins
@@ -160,7 +159,7 @@ def open_window(
         enable_monitoring=False,
         theme=theme(),
         css=static("style.css"),
-        app_kwargs={"middleware": [Middleware(Lean)]},
+        app_kwargs={"middleware": [(Lean, (), {})]},
         head=f"{static('head.html')}<script>{static('quiet.js')}{static('attached.js')}{static('stream.js')}</script>",
     )
     url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{chosen}"  # noqa: S104 - only compared
