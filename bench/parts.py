@@ -113,10 +113,9 @@ def taken(home: Workspace, name: str, case: str, told: Mapping[str, Any], limits
     plain = sum(watch.seconds[WARM : WARM + PLAIN])
     needed = needed_flops(folder, str(told["finetuning_type"]), case) * sum(tokens) / 1e9 / limits.fastest
     parts = grouped(watch.heard(), sides)
-    watched = sum(watch.seconds[WARM + PLAIN :])
-    parts[NOTHING] = max(0.0, watched - sum(parts.values()))
+    parts[NOTHING] = watch.watched - sum(parts.values())
     run.delete()
-    return Parts(name, plain / PLAIN, watched / WATCHED, needed / plain, parts)
+    return Parts(name, plain / PLAIN, watch.watched / WATCHED, needed / plain, parts)
 
 
 class Watch:
@@ -126,6 +125,8 @@ class Watch:
         from torch.profiler import ProfilerActivity, profile
 
         self.seconds: list[float] = []
+        self.watched = self._watched = 0.0
+        """Seconds from the first watched step to the last, with what is between them."""
         self._profiler = profile(activities=[ProfilerActivity.CPU], record_shapes=True)
         self._patches: list[Any] = []
 
@@ -138,12 +139,14 @@ class Watch:
             begins(teller)
             if len(self.seconds) == WARM + PLAIN:
                 self._profiler.start()
+                self._watched = time.perf_counter()
             self._began = time.perf_counter()
 
         def step_ends(teller: Teller) -> None:
             self.seconds.append(time.perf_counter() - self._began)
             ends(teller)
             if len(self.seconds) == WARM + PLAIN + WATCHED:
+                self.watched = time.perf_counter() - self._watched
                 self._profiler.stop()
 
         self._patches = [patch.object(Teller, "step_begins", step_begins), patch.object(Teller, "step_ends", step_ends)]

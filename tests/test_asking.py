@@ -246,6 +246,18 @@ def test_losses_are_left_out_where_they_are_not_wanted(workspace: Workspace) -> 
     assert numbers["samples"] == 3 and numbers["base rouge-l"] > 0
 
 
+def test_running_text_without_its_loss_leaves_nothing_to_measure(workspace: Workspace) -> None:
+    (workspace.data / "flow.json").write_text(json.dumps([{"text": "one two three"}] * 3), "utf-8")
+    info = json.loads((workspace.data / "dataset_info.json").read_text("utf-8"))
+    info["flow"] = {"file_name": "flow.json", "columns": {"prompt": "text"}}
+    (workspace.data / "dataset_info.json").write_text(json.dumps(info), "utf-8")
+    spec, desk = begun(workspace, dataset=["flow"], measure_loss=False)
+    with pytest.raises(UserError, match="there is nothing else to measure"):
+        evaluate.run(spec, desk)
+    spec, desk = begun(workspace, dataset=["flow"])
+    assert evaluate.run(spec, desk)["base loss"] > 0
+
+
 def test_losses_have_an_interval_over_rows(tmp_path: Path) -> None:
     kept = Kept(tmp_path / ANSWERS)
     for row in range(40):

@@ -257,8 +257,8 @@ class TestExchange:
     def test_every_visitor_has_a_line_of_his_own(self, url: str) -> None:
         lines = Lines()
         mine, other = (Exchange(url, [], SamplingSection(), seed) for seed in (1, 2))
-        lines.open("me", mine)
-        lines.open("you", other)
+        assert lines.open("me", mine) and lines.open("you", other)
+        assert not lines.open("me", other)
         assert lines.get("me") is mine
         assert lines.close("me") is mine
         assert lines.get("me") is None and lines.get("you") is other

@@ -1,4 +1,4 @@
-"""Gradio's scripts are changed in two known places, and served so."""
+"""Gradio's scripts are changed in known places, and served so."""
 
 import asyncio
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from workbench.ui.lean import ASSETS, EDITS, Lean, scripts
 
 
-def ask(path: str, method: str = "GET") -> list[dict[str, Any]]:
+def ask(path: str, method: str = "GET", tag: bytes = b"") -> list[dict[str, Any]]:
     """What is sent for a request; ``elsewhere`` where the program below is asked."""
     sent: list[dict[str, Any]] = []
 
@@ -16,7 +16,7 @@ def ask(path: str, method: str = "GET") -> list[dict[str, Any]]:
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    asyncio.run(Lean(below)({"type": "http", "path": path, "method": method}, None, send))
+    asyncio.run(Lean(below)({"type": "http", "path": path, "method": method, "headers": [(b"if-none-match", tag)]}, None, send))
     return sent
 
 
@@ -43,5 +43,7 @@ def test_these_scripts_are_served_and_nothing_else() -> None:
         assert start["status"] == 200 and headers[b"content-type"].startswith(b"text/javascript")
         assert body["body"] == text and int(headers[b"content-length"]) == len(text)
         assert ask(end, "HEAD")[1]["body"] == b""
+        again, nothing = ask(end, tag=headers[b"etag"])
+        assert again["status"] == 304 and nothing["body"] == b""
     for path in ("/", "/assets/other.js", "/assets/../app.py", f"{next(iter(scripts()))}x"):
         assert ask(path) == [{"elsewhere": path}]

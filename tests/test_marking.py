@@ -35,10 +35,10 @@ def test_for_a_few_questions_there_is_no_process() -> None:
         assert marking is mark
 
 
-def test_a_process_that_is_gone_is_told() -> None:
+def test_where_the_process_is_gone_answers_are_marked_here_and_the_log_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     with beside(["exact_match"], LEAST) as marking:
         (child,) = [one for one in psutil.Process().children() if "workbench.evaluating.marking" in one.cmdline()]
         child.kill()
         child.wait()
-        with pytest.raises(ChildProcessError, match="ended"):
-            marking(["exact_match"], PAIRS)
+        assert marking(["exact_match"], PAIRS) == mark(["exact_match"], PAIRS)
+    assert "marked here" in capsys.readouterr().out

@@ -155,6 +155,8 @@ def test_the_rows_held_out_and_the_questions_are_tried_from_the_start_to_the_end
     assert [event.step for event in evals] == [0, 4, 8, 10]
     assert evals[-1].loss < evals[0].loss
     assert [event.step for event in of(done, Sample)] == [0, 4, 8, 10]
+    first = next(event for event in done.last_life() if isinstance(event, Eval | Sample))
+    assert isinstance(first, Eval), "the first loss is seen before a question takes its seconds"
 
 
 def test_real_tokens_are_counted_and_padding_apart(done: Done, home: Workspace) -> None:

@@ -36,6 +36,10 @@ MARKS = "benchmark_samples.jsonl"
 
 
 class Say:
+    nothing = Text(
+        "Loss is off, and the sets are running text, of which there is nothing else to measure. Accepted: Loss on, a set with "
+        "questions, or a benchmark."
+    )
     no_loss = Text("The engine '{engine}' does not tell how likely given answers are, so no loss is measured.")
     judged = Text(
         "The judge {model} chose the same answer of {agreed} of {count} pairs whichever came first; {unclear} of its words "
@@ -53,6 +57,8 @@ def run(spec: EvalSpec, desk: Desk) -> dict[str, float]:
     tasks = load_tasks(spec.evaluating.task, spec.evaluating.n_shot) if spec.evaluating.task else None
     for note in tasks.notes if tasks else ():
         desk.note(note, "warning")
+    if not (asked.questions or tasks or spec.evaluating.measure_loss):
+        raise UserError(Say.nothing(), key="measure_loss")
     kept = Kept(desk.run.folder / ANSWERS)
     if kept.answers or kept.losses:
         desk.note(Say.went_on(answers=len(kept.answers), losses=len(kept.losses)))
@@ -74,7 +80,7 @@ def _run(
         judged = judged_by(spec, desk, asked, kept)
         desk.phase("scoring")
         samples = samples_of(asked.questions, kept, list(names), spec.evaluating, judged, marking)
-        found = scored(spec, desk, samples, kept, list(names), seconds)
+        found = written(spec, desk, samples, kept, list(names), seconds)
         if tasks:
             found = replace(found, tasks=benchmarks_of(spec, desk, engine, names, tasks))
             keep(desk, found)
@@ -163,7 +169,7 @@ def task_figures(results: Mapping[str, TaskResult]) -> dict[str, Any]:
     return held
 
 
-def scored(
+def written(
     spec: EvalSpec, desk: Desk, samples: Sequence[Sample], kept: Kept, labels: list[str], seconds: Mapping[str, float]
 ) -> Results:
     """Write all files of the run: what benchmarks may end on is not lost with them."""

@@ -78,9 +78,10 @@ def writing(room: Room, exchange: Exchange, language: str) -> list[Any]:
 
 
 def answered(
-    room: Room, exchange: Exchange, seat: str, language: str, panes: Sequence[Any], marking: bool
+    room: Room, exchange: Exchange, seat: str, language: str, panes: Sequence[Any], marking: bool, typed: str
 ) -> dict[Any, Any]:
-    """The panes once all has been said, and what went wrong; a question without any answer stands in its box again."""
+    """The panes once all has been said, and what went wrong; a question without any answer stands in its box again, before what
+    was ``typed`` there meanwhile."""
     locale = room.desk.locale(language)
     histories = [messages_of(pane) for pane in panes]
     shown = buttons(room, answering=False)
@@ -99,7 +100,7 @@ def answered(
         shown[room.panes[at]] = room.pane(at, histories[at], language, marked=marks.get(at, ()))
     if not any(side.answered for side in exchange.sides):
         last = exchange.sides[0].chat[-1]
-        shown[room.box] = last["content"] if last["role"] == "user" else gr.skip()
+        shown[room.box] = "\n\n".join(filter(None, [last["content"], typed])) if last["role"] == "user" else gr.skip()
     return {**shown, room.kept: {"chats": histories}}
 
 

@@ -175,9 +175,9 @@ class Lines:
         """What the visitor has asked and was not yet told in full."""
         return self._open.get(visitor)
 
-    def open(self, visitor: str, exchange: Exchange) -> None:
-        """From now on the visitor waits for this exchange."""
-        self._open[visitor] = exchange
+    def open(self, visitor: str, exchange: Exchange) -> bool:
+        """From now on the visitor waits for this exchange; False where there is one already."""
+        return self._open.setdefault(visitor, exchange) is exchange
 
     def close(self, visitor: str) -> Exchange | None:
         """The visitor's exchange, which is over."""

@@ -111,7 +111,8 @@ class Conversing:
         sides = [_side(chosen[order[at]], chat, at, key) for at, chat in asked]
         seed = secrets.randbelow(SEEDS) if section.sampling_seed is None else section.sampling_seed
         exchange = Exchange(now.url, sides, section, seed, tools)
-        self.lines.open(visitor, exchange)
+        if not self.lines.open(visitor, exchange):
+            return self._busy(page)
         panes = dict(zip(room.panes, writing(room, exchange, language), strict=True))
         if round:
             updates |= {room.heads[at]: head_line(LETTERS[at]) for at in range(page.shown)}
@@ -131,13 +132,20 @@ class Conversing:
             raise
 
     def finish(
-        self, request: gr.Request, seat: str, language: str, round: Mapping[str, Any], marking: bool, *panes: Any
+        self,
+        request: gr.Request,
+        seat: str,
+        language: str,
+        round: Mapping[str, Any],
+        marking: bool,
+        typed: str,
+        *panes: Any,
     ) -> dict[Any, Any]:
         exchange = self.lines.get(str(request.session_hash))
         if exchange is None or not exchange.over:
             return {self.room.notice: gr.skip()}
         self.lines.close(str(request.session_hash))
-        shown = answered(self.room, exchange, seat, language, panes, marking)
+        shown = {self.room.notice: "", **answered(self.room, exchange, seat, language, panes, marking, typed)}
         if round.get("order"):
             shown |= kept_back(self.room, exchange, language, round)
         return shown
@@ -243,7 +251,7 @@ def bind_asking(room: Room) -> None:
     def follow(begun: Any) -> None:
         # Only the panes are outputs of what comes word by word: the page draws every output of every turn.
         begun.then(side.hear, desk.language, room.panes, concurrency_limit=MANY, **quiet).then(
-            side.finish, [room.seat, desk.language, room.round, room.differences, *room.panes], heard, **quiet
+            side.finish, [room.seat, desk.language, room.round, room.differences, room.box, *room.panes], heard, **quiet
         )
 
     follow(gr.on([room.box.submit, room.send.click], side.send, side.inputs, side.asking, trigger_mode="once", **quiet))

@@ -9,6 +9,7 @@ Where a script reads otherwise than expected, as in another release, that part o
 import re
 from collections.abc import Sequence
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ EDITS: Sequence[tuple[str, re.Pattern[str], str]] = (
     (
         "core-*.js",
         re.compile(r"(find_attached_events\(([\w$]+),([\w$]+)\)\{)"),
-        r"\1\3=globalThis.attachedTo(\3,\2.id);",
+        r"\1\3=globalThis.attachedTo?.(\3,\2.id)??\3;",
     ),
     # Who tells its own state is not looked for in the tree.
     (
@@ -42,7 +43,6 @@ EDITS: Sequence[tuple[str, re.Pattern[str], str]] = (
     ),
 )
 """Names of files, what is looked for in them, and what stands there instead. None changes what the script does."""
-KEPT = b"max-age=86400"
 
 
 @cache
@@ -70,7 +70,11 @@ class Lean:
         if body is None:
             await self._app(scope, receive, send)
             return
-        headers = [(b"content-type", b"text/javascript; charset=utf-8"), (b"content-length", str(len(body)).encode())]
-        headers.append((b"cache-control", KEPT))
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body if scope["method"] != "HEAD" else b""})
+        # Another program of Gradio's may have stood at this address, so a browser asks whether what it keeps is this one.
+        tag = f'"{sha256(body).hexdigest()[:16]}"'.encode()
+        known = dict(scope["headers"]).get(b"if-none-match") == tag
+        length = b"0" if known else str(len(body)).encode()
+        headers = [(b"content-type", b"text/javascript; charset=utf-8"), (b"content-length", length)]
+        headers += [(b"etag", tag), (b"cache-control", b"no-cache")]
+        await send({"type": "http.response.start", "status": 304 if known else 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if known or scope["method"] == "HEAD" else body})
