@@ -98,7 +98,7 @@ def test_the_window_dies_and_the_run_goes_on(window: Window, visit: Visit) -> No
     page.close()  # what it asks for now nobody answers
     window.kill()
     run = list_runs(window.workspace)[0]
-    assert run.wait(90) == "finished"
+    assert run.wait(240) == "finished"
     again = open_process(window.workspace, int(window.url.rsplit(":", 1)[1]))
     try:
         later = visit(again.url)
