@@ -27,9 +27,9 @@ from workbench.workspace import Workspace, default_workspace, source_folder
 FEW, MANY, TOKENS = 20, 200, 64
 SET, DEMO = "many", "alpaca_en_demo"
 TOGETHER = 16
-CROWDED = "fp32, 8 rows at a time"
+AS_IT_COMES, CROWDED = "fp32", "fp32, 8 rows at a time"
 PEER: Mapping[str, Mapping[str, Any]] = {
-    "fp32": {"infer_dtype": "float32", "per_device_eval_batch_size": 1},
+    AS_IT_COMES: {"infer_dtype": "float32", "per_device_eval_batch_size": 1},
     "bf16": {"infer_dtype": "bfloat16", "bf16": True, "use_cpu": True, "per_device_eval_batch_size": 1},
     CROWDED: {"infer_dtype": "float32", "per_device_eval_batch_size": 8},
 }
@@ -62,12 +62,14 @@ def measure(peer: Path | None, rounds: int, most: int) -> Table:
 def many(home: Workspace, program: Path, seen: dict[str, list[float]]) -> None:
     """A round of the large set, and of a run's report."""
     tuned = trained(home)
+    adapter = f"saves/{tuned.name}"
     for name, values in KINDS.items():
-        note(seen, f"{MANY} rows, {name}, answers and losses", timed(partial(evaluated, home, MANY, **values)))
-        both = partial(evaluated, home, MANY, adapter_name_or_path=[f"saves/{tuned.name}"], **values)
-        note(seen, f"{MANY} rows, base and tuned, {name}", timed(both))
-    crowded = partial(predicted, home, program, MANY, PEER[CROWDED])
-    note(seen, f"{MANY} rows, LLaMA-Factory, {CROWDED}", timed(crowded))
+        both = {**values, "adapter_name_or_path": [adapter]}
+        note(seen, f"{MANY} rows, base and tuned, {name}, answers and losses", timed(partial(evaluated, home, MANY, **both)))
+        note(seen, f"{MANY} rows, base and tuned, {name}, answers alone", timed(partial(evaluated, home, MANY, **both, **NO_LOSS)))
+    for name in AS_IT_COMES, CROWDED:
+        alone, over = (partial(predicted, home, program, MANY, {**PEER[name], **more}) for more in ({}, {"adapter_name_or_path": adapter}))
+        note(seen, f"{MANY} rows, base and tuned, LLaMA-Factory, {name}", timed(alone) + timed(over))
     note(seen, "the report of a run", timed(partial(reported, tuned)))
     tuned.delete()
 

@@ -50,7 +50,9 @@ CASES: Mapping[str, Mapping[str, Any]] = {
 ALL, ONE, TWO = (
     {"per_device_train_batch_size": rows, "gradient_accumulation_steps": ROWS_A_STEP // rows} for rows in (ROWS_A_STEP, 1, 2)
 )
-OURS: Mapping[str, Mapping[str, Any]] = {"fp32": {**ALL, "precision": "fp32"}, "as it comes": ALL}
+OURS: Mapping[str, Mapping[str, Any]] = {
+    "fp32, two rows at a time": {**TWO, "precision": "fp32"}, "bf16, two rows at a time": {**TWO, "precision": "bf16"}, "as it comes": ALL,
+}  # fmt: skip
 HALF: Mapping[str, Any] = {"bf16": True, "use_cpu": True}
 NO_TWICE: Mapping[str, Any] = {"disable_gradient_checkpointing": True}
 THEIRS: Mapping[str, Mapping[str, Any]] = {

@@ -1,21 +1,32 @@
 """The fast ways beside the plain ones: the same numbers, forward and backward."""
 
+import copy
+import platform
+import subprocess
+import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, get_peft_model, inject_adapter_in_model
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.models.gemma.modeling_gemma import GemmaRMSNorm
+from transformers.models.llama.configuration_llama import LlamaConfig
+from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm
+from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 
 from tests.tiny import write_model
 from workbench.kernels import hasten
 from workbench.kernels import head as heads
 from workbench.kernels.apart import NAME, SHORT, attend, flatten
+from workbench.kernels.gated import fuse_gates
 from workbench.kernels.head import likelihoods
 from workbench.kernels.lora import quicken_adapters
+from workbench.kernels.norms import fuse_norms
 from workbench.models import load_model
+from workbench.workspace import source_folder
 
 KINDS = {torch.float32: 2e-6, torch.bfloat16: 2e-2}
 
@@ -113,6 +124,7 @@ def test_a_batch_without_its_padding_says_the_same(tiny: Callable[[], Any], left
         add_fused_lm_head(one, outputs=("log_probs", "is_top1"))
     plain, fast = (adapted(one) if adapter else one for one in bases)
     assert hasten(fast, likelihoods=True) and bases[1].config._attn_implementation == NAME
+    assert sum(map(is_fused, fast.modules())) == 3 * bases[1].config.num_hidden_layers + 1
     seen, step = [], heads.likelihoods
     monkeypatch.setattr(heads, "likelihoods", lambda *given: (seen.append(len(given[0])), step(*given))[1])
     ids = torch.randint(5, 60, (3, 12), generator=torch.Generator().manual_seed(0))
@@ -140,3 +152,125 @@ def test_places_that_begin_anew_part_the_rows_of_one_line() -> None:
     assert flat is not None and flat.inputs["segments"] == [3, 2, 3]
     both = {**named, "labels": torch.arange(8)[None], "attention_mask": torch.ones(1, 8)}
     assert flatten(both, apart=True) is None
+
+
+def gated(kind: Any, **more: Any) -> Any:
+    torch.manual_seed(0)
+    told = {"hidden_size": 16, "intermediate_size": 40, "num_attention_heads": 2, "mlp_bias": False, **more}
+    return torch.nn.ModuleList([LlamaMLP(LlamaConfig(**told))]).to(kind)
+
+
+def is_fused(layer: Any) -> bool:
+    return type(layer).__name__.startswith("Fused")
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("learned", [(), ("gate_proj", "up_proj", "down_proj"), ("up_proj",), ("down_proj",), "everything"], ids=str)
+def test_a_gated_layer_and_its_slopes(kind: Any, learned: Any) -> None:
+    model = gated(kind)
+    model.requires_grad_(learned == "everything")
+    if learned and learned != "everything":
+        config = LoraConfig(r=4, lora_alpha=6, target_modules=list(learned), init_lora_weights=False)
+        inject_adapter_in_model(config, model)  # type: ignore[arg-type]
+        quicken_adapters(model)
+    exact = copy.deepcopy(model).double()
+    assert fuse_gates(model) == 1 and is_fused(model[0]) and not is_fused(exact[0])
+    x, towards = torch.randn(3, 5, 16).to(kind), torch.randn(3, 5, 16)
+
+    def told(one: Any) -> Any:
+        given = x.detach().to(next(one.parameters()).dtype).requires_grad_()
+        made = one[0](given)
+        return made, *slopes((made * towards).sum(), given, *(weight for weight in one.parameters() if weight.requires_grad))
+
+    for found, wanted in zip(told(model), told(exact), strict=True):
+        assert distance(found, wanted) < KINDS[kind]
+
+
+def test_a_gated_layer_remembers_two_arrays_of_its_inner_width() -> None:
+    model = gated(torch.float32)
+    given = torch.randn(7, 16, requires_grad=True)
+
+    def remembered() -> int:
+        kept: list[Any] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda one: (kept.append(one), one)[1], lambda one: one):
+            model[0](given)
+        return len({one.data_ptr() for one in kept if one.shape == (7, 40)})
+
+    assert remembered() == 4
+    fuse_gates(model)
+    assert remembered() == 2
+
+
+def test_other_gated_layers_stay() -> None:
+    class Held(LlamaMLP):
+        def forward(self, x: Any) -> Any:
+            return super().forward(x).clamp(-0.01, 0.01)
+
+    held = Held(LlamaConfig(hidden_size=16, intermediate_size=40, num_attention_heads=2))
+    for other in (torch.nn.ModuleList([held]), gated(torch.float32, hidden_act="gelu"), gated(torch.float32, mlp_bias=True)):
+        assert fuse_gates(other) == 0 and not is_fused(other[0])
+
+
+@pytest.mark.parametrize("dtype", KINDS, ids=str)
+@pytest.mark.parametrize("trained", [False, True], ids=["frozen", "trained"])
+@pytest.mark.parametrize("kind", [LlamaRMSNorm, Qwen3RMSNorm])
+def test_a_norm_and_its_slopes(kind: type[Any], trained: bool, dtype: Any) -> None:
+    torch.manual_seed(0)
+    norm = kind(96, eps=1e-5)
+    torch.nn.init.normal_(norm.weight, 1, 0.3)
+    model = torch.nn.ModuleList([norm]).to(dtype).requires_grad_(trained)
+    plain = copy.deepcopy(norm)
+    assert fuse_norms(model) == 1 and is_fused(norm)
+    given, towards = torch.randn(3, 4, 96).mul(7).to(dtype).requires_grad_(), torch.randn(3, 4, 96)
+    exact, weight = given.detach().double().requires_grad_(), norm.weight.detach().double().requires_grad_()
+    wanted = exact * (exact.square().mean(-1, keepdim=True) + 1e-5).rsqrt() * weight
+    found = norm(given)
+    assert found.dtype == dtype and distance(found, plain(given)) < KINDS[dtype]
+    moved = ((given, norm.weight), (exact, weight)) if trained else ((given,), (exact,))
+    for one, other in zip(slopes((found * towards).sum(), *moved[0]), slopes((wanted * towards).sum(), *moved[1]), strict=True):
+        assert one.dtype == dtype and distance(one, other) < KINDS[dtype]
+
+
+def test_other_norms_stay() -> None:
+    model = torch.nn.ModuleList([GemmaRMSNorm(16), LlamaRMSNorm(16).half(), torch.nn.LayerNorm(16)])
+    torch.nn.init.normal_(model[0].weight)
+    assert fuse_norms(model) == 0 and not any(map(is_fused, model))
+
+
+def test_weights_in_fp32_are_computed_in_bf16_under_autocast(tiny: Callable[[], Any]) -> None:
+    from trl.trainer.utils import add_fused_lm_head
+
+    plain, fast, exact = tiny(), tiny(), tiny().double()
+    for one in (plain, fast, exact):
+        add_fused_lm_head(one, outputs=("log_probs", "is_top1"))
+    assert hasten(fast, likelihoods=True)
+    ids = torch.randint(5, 60, (3, 12), generator=torch.Generator().manual_seed(0))
+    mask = torch.tensor([[1] * 12, [1] * 5 + [0] * 7, [1] * 9 + [0] * 3])
+    given = {"input_ids": ids, "attention_mask": mask, "labels": ids.masked_fill(mask == 0, -100), "fused_lm_head": True}
+
+    def told(one: Any, half: bool) -> Any:
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            logs = one(**given).log_probs
+        found = slopes(logs.sum(), *one.parameters())
+        assert {weight.dtype for weight in found} == {one.dtype}
+        return logs, torch.cat([weight.flatten() for weight in found])
+
+    wanted, usual, found = told(exact, False), told(plain, True), told(fast, True)
+    for right, other, ours in zip(wanted, usual, found, strict=True):
+        assert 1e-4 < distance(ours, right) < 1.5 * distance(other, right)
+
+
+@pytest.mark.skipif(sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="glibc alone can be told so")
+def test_what_a_step_frees_is_not_asked_for_again() -> None:
+    code = """
+import resource, sys, torch
+from workbench.kernels.memory import keep_freed
+assert sys.argv[1] == "no" or keep_freed()
+def step(): return [torch.ones(1 << 24) for _ in range(2)]
+for _ in range(12): step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    told = [int(subprocess.check_output([sys.executable, "-c", code, way], cwd=source_folder())) for way in ("no", "yes")]
+    assert told[0] > 1000 and told[1] < told[0] / 10

@@ -29,8 +29,10 @@ HEAP: Mapping[Device, float] = {"cpu": 1.38, "cuda": 1.1, "mps": 1.2}
 """What an allocator holds, over what is in use at the peak. On a CPU the C library keeps freed blocks below 32 MB."""
 LOGIT_ROWS, LOGIT_WORDS = 4096, 32_768
 """trl's head computes the words' scores in tiles of at most so many positions and words."""
-LOGITS_AT_ONCE = 1 << 23
+LOGITS_AT_ONCE = 1 << 24
 """Ours in parts of so many scores: kernels/head.py."""
+SHORT_ATTENTION = 256
+"""Up to so many tokens ours remembers the chances of attention in bf16: kernels/apart.py."""
 
 
 @dataclass(frozen=True)
@@ -166,36 +168,43 @@ def _layer_bytes(setting: Setting, batch: Batch) -> float:
 
     Remembered are: the layer's two residuals (which the norms read in fp32), queries and what attention gives, keys and
     values, three widths of the gated inner layer; beside them the inputs of trained matrices, which PEFT's adapter in fp32
-    copies for each of its matrices when the model computes in fewer bits.
+    copies for each of its matrices when the model computes in fewer bits. Our kernels read residuals as they are and find
+    one width of the gated layer again, which is also the input of its last matrix.
     """
     model, size = setting.model, setting.computing_bytes
     queries = model.heads * model.head_size
     gated = any(".gate_" in name or name.endswith("w1.weight") for name in model.weights) or not model.weights
-    inner = (3 if gated else 2) * model.inner
-    kept: float = 2 * model.hidden * 4 + size * (2 * queries + 2 * model.key_width + inner)
+    fused = gated and setting.fast
+    inner = (3 if gated and not fused else 2) * model.inner
+    kept: float = 2 * model.hidden * (size if setting.fast else 4) + size * (2 * queries + 2 * model.key_width + inner)
+    if setting.fast and size == 2 and batch.length <= SHORT_ATTENTION and setting.spec.memory.flash_attn != "disabled":
+        kept += model.heads * batch.length * size
     if setting.spec.memory.flash_attn == "disabled":
         kept += 2 * model.heads * batch.length * max(size, 2)
     if not setting.spec.tuning.ADAPTER:
         share = min(1.0, setting.trained / max(1, model.num_weights))
-        return kept + share * size * (4 * model.hidden + model.inner)
+        return kept + share * size * (4 * model.hidden + model.inner * (not fused))
     adapted = adapted_layers(setting.spec.tuning, model)
     if not adapted:
         return kept
     if size < setting.trained_bytes and not setting.fast:
         return kept + 4 * sum(inputs for _, inputs in adapted) / max(1, model.layers)
     inputs = {inputs for _, inputs in adapted}
-    return kept + size * (2 * model.hidden * (model.hidden in inputs) + model.inner * (model.inner in inputs))
+    return kept + size * (2 * model.hidden * (model.hidden in inputs) + model.inner * (model.inner in inputs and not fused))
 
 
 def _logits(setting: Setting, batch: Batch) -> float:
     """Bytes of the words' scores: a tile of positions x words in the computing precision, and on a CPU, where no kernel
-    does it in place, eight more of them in all (about five in fp32 beside a tile of bf16); by our head on a CPU three parts."""
+    does it in place, eight more of them in all (about five in fp32 beside a tile of bf16); by our head on a CPU a part, three
+    where its weights are learned."""
     if setting.spec.stage.HEAD != "words":
         return 0
     if setting.fast and setting.spec.stage.LIKELIHOODS:
-        weights = 2 * 4 * setting.model.embedding if setting.trained == setting.model.num_weights else 0  # slope, and a part of it
+        whole = setting.trained == setting.model.num_weights
+        weights = 2 * 4 * setting.model.embedding if whole else 0  # slope, and a part of it
         part = max(setting.model.vocab, min(batch.positions * setting.model.vocab, LOGITS_AT_ONCE))
-        return 3 * part * setting.computing_bytes + batch.positions * setting.model.hidden * setting.computing_bytes + weights
+        parts = (3 if whole else 1) * part
+        return parts * setting.computing_bytes + batch.positions * setting.model.hidden * setting.computing_bytes + weights
     tile = min(batch.positions, LOGIT_ROWS) * min(setting.model.vocab, LOGIT_WORDS)
     if setting.ground.device != "cpu":
         return tile * 4 + batch.positions * setting.model.hidden * 4

@@ -14,10 +14,16 @@ def hasten(model: Any, likelihoods: bool) -> bool:
     was the likeliest.
     """
     from workbench.kernels.apart import keep_apart
+    from workbench.kernels.gated import fuse_gates
     from workbench.kernels.head import give_head
     from workbench.kernels.lora import quicken_adapters
+    from workbench.kernels.memory import keep_freed
+    from workbench.kernels.norms import fuse_norms
 
+    keep_freed()
     quicken_adapters(model)
+    fuse_gates(model)
+    fuse_norms(model)
     if not likelihoods:
         return False
     apart = keep_apart(model)
