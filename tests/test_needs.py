@@ -70,7 +70,7 @@ def test_changes_are_offered_only_where_the_run_does_not_fit(workspace: Workspac
     lay_room(workspace, 2)
     column, found, *rest = needs.change_updates(desk, desk.locale("en"), form.check([], []))
     assert column["visible"] is False and found == [] and len(rest) == 2 * needs.MOST_CHANGES
-    lay_room(workspace, 1.0)
+    lay_room(workspace, 1.02)
     column, found, *rest = needs.change_updates(desk, desk.locale("en"), form.check([], []))
     assert column["visible"] is True and found[0]["gradient_accumulation_steps"] > 2
     assert "Batch size " in rest[0]["value"] and rest[needs.MOST_CHANGES]["visible"] is True
