@@ -17,6 +17,7 @@ from tests.test_data_tab import EVIL, NAKED
 from workbench.checking import Checked, check_eval
 from workbench.evaluating.records import BASE, RESULTS, SAMPLES, TUNED
 from workbench.events import Entry, Event, EventLog, Failed, Finished, Note, Phase, Started, Stopped
+from workbench.models import model_choices
 from workbench.problems import Problem
 from workbench.runs import Run, create
 from workbench.specs import EvalSpec, TrainSpec, read_flat
@@ -369,6 +370,9 @@ def test_the_form_holds_every_field_of_an_evaluation_and_no_name_twice(workspace
     page = build(workspace, "en")
     names = [block.elem_id for block in page.blocks.values() if block.elem_id]
     assert len(names) == len(set(names))
+    (models,) = (block for block in page.blocks.values() if block.elem_id == "field-model_name_or_path")
+    offered = model_choices(workspace, "huggingface")
+    assert models.choices == offered and len(offered) > 1, "its list opens before the server has told a visitor anything"
     above = {"model_name_or_path", "hub", "template", "adapter_name_or_path"}
     missing = [key for key, knob in EvalSpec.knobs().items() if f"eval-{key}" not in names and knob.ui.widget != "values"]
     assert set(missing) == above

@@ -20,7 +20,7 @@ from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 from tests.tiny import write_model
 from workbench.kernels import hasten
 from workbench.kernels import head as heads
-from workbench.kernels.apart import NAME, SHORT, attend, flatten
+from workbench.kernels.apart import LEAST_SHARED, NAME, SHORT, Rows, attend, flatten
 from workbench.kernels.gated import fuse_gates
 from workbench.kernels.head import likelihoods
 from workbench.kernels.lora import quicken_adapters
@@ -59,21 +59,25 @@ def test_likelihoods_and_their_slopes(kind: Any, trained: bool, at_once: int, mo
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-@pytest.mark.parametrize("length", [1, 7, SHORT + 5])
-def test_rows_in_one_line_attend_to_themselves_alone(kind: Any, length: int) -> None:
+@pytest.mark.parametrize("brought", [(0, 0, 0), (0, 20, 17)], ids=["each its own", "one beginning"])
+@pytest.mark.parametrize("length", [20, SHORT + 5])
+def test_rows_in_one_line_attend_to_themselves_alone(kind: Any, brought: tuple[int, ...], length: int) -> None:
     torch.manual_seed(0)
-    lengths = [length, 3, 12]
-    query, key, value = (torch.randn(1, heads, sum(lengths), 8).to(kind).requires_grad_() for heads in (6, 2, 2))
+    whole = [length, 23, 29]
+    rows = Rows([one - past for one, past in zip(whole, brought, strict=True)], [torch.arange(past) if past else None for past in brought])
+    query, key, value = (torch.randn(1, heads, sum(rows.lengths), 8).to(kind).requires_grad_() for heads in (6, 2, 2))
     module = SimpleNamespace(is_causal=True, num_key_value_groups=3, training=True)
-    mask = torch.block_diag(*(torch.ones(one, one).tril() for one in lengths)).bool()[None, None]
-    together, _ = attend(module, query, key, value, None, segments=lengths)
-    exact = [one.double() for one in (query, key, value)]
+    together, _ = attend(module, query, key, value, None, rows=rows)
+    mask = torch.block_diag(*(torch.ones(one, one).tril() for one in whole)).bool()[None, None]
+    exact = [one.double()[:, :, rows.whole] for one in (query, key, value)]
     wanted, _ = sdpa_attention_forward(module, *exact, mask)  # type: ignore[arg-type]
-    assert distance(together, wanted) < KINDS[kind]
+    assert distance(together[:, rows.whole], wanted) < KINDS[kind]
+    own = torch.cat([torch.arange(one) >= past for one, past in zip(whole, brought, strict=True)])
     towards = torch.randn(together.shape)
     for found, right in zip(
-        slopes((together * towards).sum(), query, key, value), slopes((wanted * towards).sum(), query, key, value), strict=True
-    ):
+        slopes((together * towards).sum(), query, key, value),
+        slopes((wanted[:, own] * towards).sum(), query, key, value), strict=True,
+    ):  # fmt: skip
         assert distance(found, right) < KINDS[kind]
 
 
@@ -114,9 +118,11 @@ def test_an_adapter_is_computed_as_peft_does(tiny: Callable[[], Any], more: dict
             assert distance(fast, wanted) < 2e-6
 
 
-@pytest.mark.parametrize("left", [False, True], ids=["padded right", "padded left"])
+@pytest.mark.parametrize(("left", "alike"), [(False, False), (True, False), (False, True)], ids=["padded right", "padded left", "alike"])
 @pytest.mark.parametrize("adapter", [False, True], ids=["bare", "adapted"])
-def test_a_batch_without_its_padding_says_the_same(tiny: Callable[[], Any], left: bool, adapter: bool, monkeypatch: Any) -> None:
+def test_a_batch_without_its_padding_says_the_same(
+    tiny: Callable[[], Any], left: bool, alike: bool, adapter: bool, monkeypatch: Any
+) -> None:
     from trl.trainer.utils import add_fused_lm_head
 
     bases = tiny(), tiny()
@@ -132,6 +138,11 @@ def test_a_batch_without_its_padding_says_the_same(tiny: Callable[[], Any], left
     mask = mask.flip(1) if left else mask
     labels = ids.masked_fill(mask == 0, -100)
     labels[0, :4] = -100
+    if alike:
+        begin = torch.arange(5, 5 + LEAST_SHARED + 2).repeat(3, 1)
+        ids, mask = torch.cat([begin, ids], 1), torch.cat([torch.ones_like(begin), mask], 1)
+        labels = torch.cat([torch.full_like(begin, -100), labels], 1)
+        ids[1, LEAST_SHARED], ids[2, LEAST_SHARED + 2] = 3, ids[0, LEAST_SHARED + 2]
     given = {"input_ids": ids, "attention_mask": mask, "labels": labels, "use_cache": False, "fused_lm_head": True}
     found, wanted = fast(**given), plain(**given)
     assert seen == [int(found.label_mask.sum())]
@@ -149,9 +160,28 @@ def test_a_batch_without_its_padding_says_the_same(tiny: Callable[[], Any], left
 def test_places_that_begin_anew_part_the_rows_of_one_line() -> None:
     named = {"input_ids": torch.arange(8)[None], "position_ids": torch.tensor([[0, 1, 2, 0, 1, 0, 1, 2]])}
     flat = flatten({**named, "labels": torch.arange(8)[None]}, apart=True)
-    assert flat is not None and flat.inputs["segments"] == [3, 2, 3]
+    assert flat is not None and flat.inputs["rows"].lengths == [3, 2, 3]
     both = {**named, "labels": torch.arange(8)[None], "attention_mask": torch.ones(1, 8)}
     assert flatten(both, apart=True) is None
+
+
+def test_what_rows_begin_with_alike_stands_in_the_line_once() -> None:
+    begin = list(range(100, 100 + LEAST_SHARED))
+    texts = [[*begin, 1, 2, 3], [*begin, 1, 2, 4, 5], [*begin[1:], 1], [*begin, 1, 7]]
+    prompts = [LEAST_SHARED + 1, LEAST_SHARED + 2, 1, LEAST_SHARED - 2]
+    longest = max(map(len, texts))
+    ids, labels = (torch.tensor([text + [0] * (longest - len(text)) for text in texts]) for _ in range(2))
+    mask = torch.tensor([[1] * len(text) + [0] * (longest - len(text)) for text in texts])
+    for row, prompt in zip(labels, prompts, strict=True):
+        row[:prompt] = -100
+    flat = flatten({"input_ids": ids, "attention_mask": mask, "labels": labels.masked_fill(mask == 0, -100)}, apart=True)
+    assert flat is not None
+    rows, line = flat.inputs["rows"], flat.inputs["input_ids"][0]
+    assert rows.brought == [0, LEAST_SHARED + 1, 0, 0], "the last row learns within what it begins with alike"
+    assert [one.tolist() for one in line[rows.whole].split([len(text) for text in texts])] == texts
+    assert flat.inputs["position_ids"][0][rows.whole].tolist() == [place for text in texts for place in range(len(text))]
+    assert flat.right.tolist() == [one for text, prompt in zip(texts, prompts, strict=True) for one in text[prompt:]]
+    assert line[flat.learned[0]].tolist() == [one for text, prompt in zip(texts, prompts, strict=True) for one in text[prompt - 1 : -1]]
 
 
 def gated(kind: Any, **more: Any) -> Any:

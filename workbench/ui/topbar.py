@@ -15,7 +15,9 @@ KEYS = ("model_name_or_path", "hub", "finetuning_type", "adapter_name_or_path", 
 def build_topbar(desk: Desk) -> None:
     """The five fields; choosing a model chooses its template."""
     with gr.Row(elem_id="topbar"):
-        desk.form.field("model_name_or_path", value=first_model(desk), scale=5, min_width=220)
+        # A visitor's own list comes a little later; until then the list can be opened.
+        models = model_choices(desk.workspace, "huggingface")
+        desk.form.field("model_name_or_path", value=first_model(desk), choices=models, scale=5, min_width=220)
         desk.form.field("hub", scale=2, min_width=120)
         desk.form.field("finetuning_type", scale=2, min_width=100)
         desk.form.field("adapter_name_or_path", scale=4, min_width=180)
