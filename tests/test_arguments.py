@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from workbench import preconditions
+from workbench import models, preconditions
 from workbench.desk import Desk
 from workbench.jobs.train import arguments
 from workbench.jobs.train.arguments import eval_every, save_every, scheduler_settings, training_arguments
@@ -339,6 +339,23 @@ def test_which_weights_an_optimiser_is_for() -> None:
     assert own_optimizer(OptimSection(optim="adamw_8bit"), model, decayed) is None
     assert transformers_name(OptimSection(optim="muon")) == "adamw_torch"
     assert transformers_name(OptimSection(optim="lion_8bit")) == "lion_8bit"
+
+
+def test_a_processor_takes_adam_in_one_pass(desk: FakeDesk) -> None:
+    assert made(desk)["optim"] == "adamw_torch_fused"
+    assert made(desk, fast_kernels=False)["optim"] == "adamw_torch"
+    assert made(desk, optim="adafactor")["optim"] == "adafactor"
+
+
+@pytest.mark.parametrize("computes", [True, False])
+def test_what_auto_takes_on_a_processor(monkeypatch: pytest.MonkeyPatch, computes: bool) -> None:
+    monkeypatch.setattr(models, "device", lambda: "cpu")
+    monkeypatch.setattr(models, "cpu_computes_bf16", lambda: computes)
+    taken = {given: models.choose_precision("auto", *given) for given in ((False, False), (True, True), (True, False))}
+    assert [name for name, _ in taken.values()] == (["bf16", "bf16", "fp32"] if computes else ["fp32"] * 3)
+    assert [why and why.key.rsplit(".", 1)[1] for _, why in taken.values()] == (
+        ["auto_cpu_bf16", "auto_cpu_half", "auto_fp32"] if computes else ["auto_fp32"] * 3
+    )
 
 
 def test_an_optimiser_without_anything_to_move_says_so() -> None:

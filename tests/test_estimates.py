@@ -33,8 +33,8 @@ from workbench.text import ENGLISH
 from workbench.ui.asking import told_line
 from workbench.workspace import Workspace
 
-CPU = Ground("cpu", "", 24_000_000_000, 2, "bf16", "fp32", True)
-CARD = Ground("cuda", "NVIDIA A100-SXM4-40GB", 40_000_000_000, 16, "bf16", "bf16", True)
+CPU = Ground("cpu", "", 24_000_000_000, 2, "bf16", True)
+CARD = Ground("cuda", "NVIDIA A100-SXM4-40GB", 40_000_000_000, 16, "bf16", True)
 
 
 def llama(hidden: int, inner: int, layers: int, key_heads: int, vocab: int, tied: bool) -> ModelFacts:
@@ -298,12 +298,18 @@ def test_where_no_change_does_alone_several_do_together_or_nothing_is_said(works
     assert any(len(sizes) == 1 and sizes[0] > 2 for sizes in found), "at some size only several together do"
 
 
+def test_auto_is_what_the_run_will_take() -> None:
+    assert setting(precision="auto").precision == setting(precision="auto", finetuning_type="full").precision == "bf16"
+    assert setting(precision="auto", finetuning_type="full", fast_kernels=False).precision == "fp32"
+    assert setting(precision="auto", stage="rm", dataset="pairs").precision == "fp32", "its loss takes no likelihoods"
+
+
 def test_what_torch_said_of_the_machine_is_kept(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     assert grounds.known(workspace) is None
     why = Models.auto_cuda_bf16()
-    found = Machine("2.13.0", "cuda", "13.0", [Card("NVIDIA H100", 80_000)], 8, ["fp32"], "bf16", "bf16", why, True)
+    found = Machine("2.13.0", "cuda", "13.0", [Card("NVIDIA H100", 80_000)], 8, ["fp32"], "bf16", why, True)
     learned = grounds.keep(workspace, found)
-    assert learned == Ground("cuda", "NVIDIA H100", 80_000, 8, "bf16", "bf16", True, ["NVIDIA H100"]) == grounds.ground(workspace)
+    assert learned == Ground("cuda", "NVIDIA H100", 80_000, 8, "bf16", True, ["NVIDIA H100"]) == grounds.ground(workspace)
     monkeypatch.setattr(grounds, "version", lambda name: "9.9")
     assert grounds.known(workspace) is None
     (workspace.cache / grounds.FILE).write_text("[]")

@@ -48,7 +48,7 @@ def form(desk: Desk) -> Form:
 def lay_room(workspace: Workspace, share: float) -> None:
     """Let the machine have so much of the memory that the wide run needs."""
     why = Models.auto_fp32()
-    grounds.keep(workspace, Machine("2", "cpu", "", [], 2, ["fp32"], "fp32", "fp32", why, False))
+    grounds.keep(workspace, Machine("2", "cpu", "", [], 2, ["fp32"], "fp32", why, False))
     checked = check_train(workspace, WIDE)
     needed = estimate(workspace, checked.unwrap(), checked.plan)
     assert needed is not None

@@ -34,7 +34,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Machine:
-    """What torch says. ``cuda``: the CUDA that it was built for, empty when it was not; ``auto_full``: for full tuning."""
+    """What torch says. ``cuda``: the CUDA that it was built for, empty when it was not."""
 
     torch: str
     device: str
@@ -43,7 +43,6 @@ class Machine:
     threads: int
     precisions: Sequence[str]
     auto: str
-    auto_full: str
     why: Message
     fast_bf16: bool
 
@@ -71,7 +70,7 @@ def survey() -> Machine:
     import torch
 
     where = device()
-    auto, why = choose_precision("auto", False)
+    auto, why = choose_precision("auto", False, True)
     assert why is not None
     count = torch.cuda.device_count() if where == "cuda" else 0
     cards = [torch.cuda.get_device_properties(at) for at in range(count)]
@@ -83,7 +82,6 @@ def survey() -> Machine:
         threads=torch.get_num_threads(),
         precisions=[name for name in PRECISIONS if _is_had(name)],
         auto=auto,
-        auto_full=choose_precision("auto", True)[0],
         why=why,
         fast_bf16=where != "cpu" or cpu_computes_bf16(),
     )
@@ -91,7 +89,7 @@ def survey() -> Machine:
 
 def _is_had(precision: str) -> bool:
     try:
-        choose_precision(precision, False)
+        choose_precision(precision, False, True)
     except UserError:
         return False
     return True

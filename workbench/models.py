@@ -53,6 +53,7 @@ class Say:
     auto_cpu_bf16 = Text(
         "Precision auto: frozen weights in bf16 and the adapter in fp32, since this processor computes bf16."
     )
+    auto_cpu_half = Text("Precision auto: products in bf16 and weights in fp32, since this processor computes bf16.")
     auto_fp32 = Text("Precision auto: fp32, since nothing faster is computed well here.")
     no_fp16 = Text("Precision is 'fp16', which this machine can't train in. Accepted here: {known}. Choose auto.")
     no_bf16 = Text("Precision is '{given}', which this card does not have. Accepted here: {known}. Choose auto.")
@@ -282,8 +283,12 @@ def device() -> Device:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def choose_precision(asked: str, tuned_in_full: bool) -> tuple[Precision, Message | None]:
-    """The precision to train in and, for auto, a sentence that says why; UserError for one that can't be had here."""
+def choose_precision(asked: str, mixed: bool, quickened: bool) -> tuple[Precision, Message | None]:
+    """The precision to train in and, for auto, a sentence that says why; UserError for one that can't be had here.
+
+    ``mixed``: the trained weights are the model's own, held in fp32; ``quickened``: workbench/kernels compute. Without these a
+    processor gains nothing from bf16 then, since every weight is cast at every step.
+    """
     import torch
 
     where = device()
@@ -296,8 +301,9 @@ def choose_precision(asked: str, tuned_in_full: bool) -> tuple[Precision, Messag
     elif asked == "fp16":
         raise UserError(Say.no_fp16(known="fp32, bf16"), key="precision")
     elif asked == "auto":
-        fast = where == "cpu" and not tuned_in_full and cpu_computes_bf16()
-        return ("bf16", Say.auto_cpu_bf16()) if fast else ("fp32", Say.auto_fp32())
+        if where == "cpu" and cpu_computes_bf16() and (quickened or not mixed):
+            return "bf16", Say.auto_cpu_half() if mixed else Say.auto_cpu_bf16()
+        return "fp32", Say.auto_fp32()
     match asked:
         case "bf16" | "fp16":
             return asked, None

@@ -212,8 +212,8 @@ class MemorySection(Section):
     enable_liger_kernel: Annotated[bool, Ui("Liger kernels")] = False
     """Fused kernels of the package liger-kernel: faster and in less memory, on NVIDIA and AMD cards only."""
     fast_kernels: Annotated[bool, Ui("Fast kernels")] = True
-    """On a processor: compute LoRA, gated layers, norms, attention and loss in fewer passes, in less memory and without padding; the
-    same up to rounding. Off: as transformers, PEFT and TRL do it, to compare."""
+    """On a processor: compute LoRA, gated layers, norms, attention, loss and Adam in fewer passes, in less memory, without padding, and
+    what rows begin with alike once; the same up to rounding. Off: as transformers, PEFT and TRL do it, to compare."""
     torch_compile: Annotated[bool, Ui("Compile")] = False
     """Compile the model with torch.compile: slow to begin, then faster on a card; no gain on a processor."""
     dataloader_num_workers: Annotated[int, Field(ge=0, le=64), Ui("Loader processes")] = 0

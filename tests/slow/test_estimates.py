@@ -39,6 +39,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "starter, lora, bf16": {"model_name_or_path": STARTER, "precision": "bf16"},
     "starter, checkpointing": {"model_name_or_path": STARTER, "gradient_checkpointing": True},
     "starter, full": {"model_name_or_path": STARTER, "finetuning_type": "full"},
+    "starter, full, bf16": {"model_name_or_path": STARTER, "finetuning_type": "full", "precision": "bf16"},
     "tiny, lora": {"model_name_or_path": TINY},
     "tiny, full": {"model_name_or_path": TINY, "finetuning_type": "full"},
 }

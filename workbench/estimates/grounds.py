@@ -21,7 +21,7 @@ from workbench.machine import Machine, look
 from workbench.workspace import Workspace
 
 FILE = "machine.json"
-VERSION = 2
+VERSION = 3
 """Of what is written down: raise it when more is asked."""
 FAST_FLAGS = ("avx512_bf16", "amx_tile")
 CPU_INFO = Path("/proc/cpuinfo")
@@ -57,7 +57,6 @@ def keep(workspace: Workspace, machine: Machine) -> Ground:
         room_bytes=card.memory_bytes if card else psutil.virtual_memory().total,
         cores=machine.threads,
         auto=machine.auto,
-        auto_full=machine.auto_full,
         fast_bf16=machine.fast_bf16,
         cards=[card.name for card in machine.cards],
     )
@@ -72,14 +71,14 @@ def guess() -> Ground:
     """What can be seen without torch. An NVIDIA card is taken to be used; its memory is known only to torch."""
     cores, memory = psutil.cpu_count(logical=False) or os.cpu_count() or 1, psutil.virtual_memory().total
     if shutil.which("nvidia-smi"):
-        return Ground("cuda", "", 0, cores, "bf16", "bf16", True)
+        return Ground("cuda", "", 0, cores, "bf16", True)
     if sys.platform == "darwin" and platform.machine() == "arm64":
-        return Ground("mps", "", memory, cores, "fp32", "fp32", True)
+        return Ground("mps", "", memory, cores, "fp32", True)
     flags = ""
     with suppress(OSError):
         flags = next((line for line in CPU_INFO.read_text().splitlines() if line.startswith("flags")), "")
     fast = any(flag in flags.split() for flag in FAST_FLAGS)
-    return Ground("cpu", "", memory, cores, "bf16" if fast else "fp32", "fp32", fast)
+    return Ground("cpu", "", memory, cores, "bf16" if fast else "fp32", fast)
 
 
 def _of() -> Mapping[str, str | int]:

@@ -44,7 +44,6 @@ class Ground:
     room_bytes: int = 0
     cores: int = 1
     auto: str = "fp32"
-    auto_full: str = "fp32"
     fast_bf16: bool = False
     cards: Sequence[str] = ()
     """The names of all cards, by their numbers."""
@@ -76,7 +75,8 @@ class Setting:
         asked = self.spec.memory.precision
         if asked == "auto":
             mixed = self.spec.tuning.needs_autocast or self.spec.stage.HEAD == "score"
-            return self.ground.auto_full if mixed else self.ground.auto
+            slow = self.ground.device == "cpu" and mixed and not (self.fast and self.spec.stage.LIKELIHOODS)
+            return "fp32" if slow else self.ground.auto
         return "bf16" if asked == "pure_bf16" else asked
 
     @property
@@ -101,9 +101,13 @@ class Setting:
 
     @property
     def computing_bytes(self) -> int:
-        """Bytes of a number between layers. On a CPU weights in fp32 make everything fp32."""
-        whole = not self.spec.tuning.FROZEN and self.spec.memory.precision != "pure_bf16"
-        return 4 if self.ground.device == "cpu" and whole else self.number_bytes
+        """Bytes of a number within layers. On a CPU weights in fp32 make everything fp32, but for the fast kernels."""
+        return 4 if self.ground.device == "cpu" and self.whole and not self.fast else self.number_bytes
+
+    @property
+    def whole(self) -> bool:
+        """Whether weights that learn are the model's own, in fp32 whatever the precision."""
+        return not self.spec.tuning.FROZEN and self.spec.memory.precision != "pure_bf16"
 
 
 def memory_parts(setting: Setting, longest: Batch) -> dict[Part, int]:
@@ -149,7 +153,7 @@ def _weights(setting: Setting) -> tuple[float, float]:
     base = (whole - setting.trained) * setting.number_bytes + trained
     copy = base if setting.spec.stage.reference_passes else 0
     # Under autocast a copy of the trained weights in half precision is kept for the length of a step.
-    half = setting.trained * 2 if setting.ground.device == "cuda" and setting.number_bytes == 2 else 0
+    half = setting.trained * 2 if (setting.ground.device == "cuda" or setting.fast) and setting.number_bytes == 2 else 0
     return base + copy + half, 0
 
 
@@ -176,7 +180,8 @@ def _layer_bytes(setting: Setting, batch: Batch) -> float:
     gated = any(".gate_" in name or name.endswith("w1.weight") for name in model.weights) or not model.weights
     fused = gated and setting.fast
     inner = (3 if gated and not fused else 2) * model.inner
-    kept: float = 2 * model.hidden * (size if setting.fast else 4) + size * (2 * queries + 2 * model.key_width + inner)
+    residual = size if setting.fast and not setting.whole else 4
+    kept: float = 2 * model.hidden * residual + size * (2 * queries + 2 * model.key_width + inner)
     if setting.fast and size == 2 and batch.length <= SHORT_ATTENTION and setting.spec.memory.flash_attn != "disabled":
         kept += model.heads * batch.length * size
     if setting.spec.memory.flash_attn == "disabled":

@@ -57,7 +57,7 @@ class Say:
         "{name} is there, but this torch ({version}) does not use it. Accepted: a CUDA build and a driver that fits. "
         "Update the driver, or run ./start.sh --torch-index URL with a CUDA build."
     )
-    precisions = Text("Precision: {known}. auto takes {auto} for LoRA and {full} for full tuning.")
+    precisions = Text("Precision: {known}. auto takes {auto}.")
     slow_bf16 = Text("This processor has no bf16 of its own: bf16 works here, but slower than fp32.")
     disk = Text("Disk: {free} free of {total}.")
     low_disk = Text("Disk: {free} free of {total}. A model and its runs take several GB. Free some space.")
@@ -158,7 +158,7 @@ def _devices() -> Iterator[Finding]:
         if idle is not None:
             yield Finding("note", Say.idle_card(name=idle.name, version=found.torch))
     known = ", ".join(found.precisions)
-    yield Finding("good", Say.precisions(known=known, auto=found.auto, full=found.auto_full))
+    yield Finding("good", Say.precisions(known=known, auto=found.auto))
     yield Finding("good", found.why)
     if not found.fast_bf16 and "bf16" in found.precisions:
         yield Finding("note", Say.slow_bf16())

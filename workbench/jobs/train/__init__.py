@@ -12,7 +12,7 @@ from workbench.checkpoints import given_checkpoint, planned_steps, step_of
 from workbench.deepspeed_file import own_file
 from workbench.desk import Desk, StopAsked
 from workbench.jobs.train import team
-from workbench.jobs.train.arguments import attention, eval_every, is_mixed, run_steps, training_arguments
+from workbench.jobs.train.arguments import attention, eval_every, is_mixed, is_quickened, run_steps, training_arguments
 from workbench.jobs.train.dealing import dealing_trainer, tell_twice
 from workbench.jobs.train.figure import draw_loss
 from workbench.jobs.train.ranks import together
@@ -83,7 +83,7 @@ def _run(spec: TrainSpec, desk: Desk, gather: Callable[[], None]) -> dict[str, f
     desk.phase("model")
     gather()
     tell_twice(spec, desk, 0 if spec.data.streaming else len(rows.train))
-    precision, why = choose_precision(spec.memory.precision, is_mixed(spec))
+    precision, why = choose_precision(spec.memory.precision, is_mixed(spec), is_quickened(spec) and spec.stage.LIKELIHOODS)
     if why:
         desk.note(why)
     if device() == "cpu" and (idle := idle_card()):
@@ -120,7 +120,7 @@ def _trained(
     )
     trainer = plugins(stages)[spec.stage.stage].trainer(spec.stage, parts)
     tuning.hold_trained(trainer.model, spec.memory.precision == "pure_bf16")
-    if spec.memory.fast_kernels and device() == "cpu" and spec.sharing.way in ("", "ddp") and not spec.memory.torch_compile:
+    if is_quickened(spec):
         teller.unpadded = kernels.hasten(trainer.model, spec.stage.LIKELIHOODS) and not spec.stage.packs
     return _learn(spec, desk, trainer, teller, checkpoint)
 

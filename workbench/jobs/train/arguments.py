@@ -50,6 +50,11 @@ def is_mixed(spec: TrainSpec) -> bool:
     return spec.tuning.needs_autocast or spec.stage.HEAD == "score"
 
 
+def is_quickened(spec: TrainSpec) -> bool:
+    """Whether workbench/kernels compute."""
+    return spec.memory.fast_kernels and device() == "cpu" and spec.sharing.way in ("", "ddp") and not spec.memory.torch_compile
+
+
 def run_steps(spec: TrainSpec, desk: Desk, rows: Rows) -> int:
     """Optimiser steps of the run, with a warning when they are few."""
     count = _count(spec, rows)
@@ -144,7 +149,8 @@ def _optimiser(spec: TrainSpec, desk: Desk) -> str:
     if given in UNPAGED and device() != "cuda":
         desk.note(Say.not_paged(given=given, taken=UNPAGED[given]))
         return UNPAGED[given]
-    return transformers_name(spec.optim)
+    name = transformers_name(spec.optim)
+    return f"{name}_fused" if name == "adamw_torch" and is_quickened(spec) else name  # on a processor a tenth of the time
 
 
 def scheduler_settings(spec: TrainSpec, steps: int) -> dict[str, Any]:
