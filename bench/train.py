@@ -122,7 +122,8 @@ class Comparison:
         note = (
             f"{STEPS} steps of {ROWS_A_STEP} rows, {', '.join(f'{case}: {count:,} tokens' for case, count in self.tokens.items())}. "
             f"Of its best: over {PEER}'s fastest way; alike: over its fastest in the same numbers. Of the machine: products that the "
-            "mathematics needs, as a share of the machine's own rate at the model's shapes. MB: main memory at most."
+            "mathematics needs, as a share of the machine's own rate at the model's shapes, tokens that rows begin with alike counted "
+            "for each. MB: main memory at most."
         )
         return "\n".join([f"## {TITLE}", "", machine(), "", self.limits.words(), "", *lines, "", note, ""])
 

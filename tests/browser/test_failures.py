@@ -42,7 +42,8 @@ def shrink(model):
     whole = model.forward
 
     def forward(self, input_ids=None, **named):
-        rows = len(named.get("segments") or (named["inputs_embeds"] if input_ids is None else input_ids))
+        line = named.get("rows")
+        rows = len(line.lengths if line else named["inputs_embeds"] if input_ids is None else input_ids)
         if self.training and rows > {ROOM}:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return whole(self, input_ids=input_ids, **named)

@@ -43,7 +43,8 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Limit]:
     whole, limit = LlamaModel.forward, {"rows": 10**9, "after": 0, "passes": 0}
 
     def forward(self: Any, input_ids: Any = None, **named: Any) -> Any:
-        rows = len(named.get("segments") or (named["inputs_embeds"] if input_ids is None else input_ids))
+        line = named.get("rows")
+        rows = len(line.lengths if line else named["inputs_embeds"] if input_ids is None else input_ids)
         limit["passes"] += self.training
         if self.training and rows > limit["rows"] and limit["passes"] > limit["after"]:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
