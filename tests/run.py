@@ -4,6 +4,7 @@
 pytest. ``... proofs``: what takes too long for every change, such as that each stage really learns, with its figures.
 """
 
+import os
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PARTS: dict[str, tuple[str, ...]] = {
     "lint": ("ruff", "check", "."),
     "types": ("mypy",),
-    "fast": ("pytest", "-n", "2"),
+    "fast": ("pytest", "-n", "2", "-p", "no:logging", "--ignore", "tests/slow", "--ignore", "tests/browser"),
     "slow": ("pytest", "-m", "slow and not browser and not proof"),
     "browser": ("pytest", "-m", "browser and not proof"),
     # Files in the order of their names: those with a browser, which take longest, come first, and nothing long is left for the end.
@@ -26,6 +27,8 @@ PARTS: dict[str, tuple[str, ...]] = {
     ),
     "browser proofs": ("pytest", "-m", "proof", "-s"),
 }
+THREADS: dict[str, dict[str, str]] = {"fast": {"OMP_NUM_THREADS": "1"}}
+"""Tiny models side by side are done sooner with a thread each."""
 ALIASES = {"proofs": "browser proofs"}
 EVERYTHING = ("lint", "types", "fast", "slow or browser")
 
@@ -47,7 +50,8 @@ def run(name: str, extra: Sequence[str]) -> bool:
     if "browser" in name and not provide():
         return False
     start = time.monotonic()
-    code = subprocess.run([sys.executable, "-m", *PARTS[name], *extra], cwd=ROOT, check=False).returncode
+    environment = {**THREADS.get(name, {}), **os.environ}
+    code = subprocess.run([sys.executable, "-m", *PARTS[name], *extra], cwd=ROOT, env=environment, check=False).returncode
     print(f"== {name}: {'passed' if code == 0 else f'failed with code {code}'}, {time.monotonic() - start:.0f} s\n", flush=True)
     return code == 0
 

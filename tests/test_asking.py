@@ -71,6 +71,7 @@ def lay(workspace: Workspace, rows: Sequence[dict[str, str]], **entry: Any) -> N
 # Stop and resume
 
 
+@pytest.mark.slow
 def test_stopped_midway_and_resumed_is_as_never_stopped(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     whole_spec, whole = begun(workspace, max_samples=ROWS, output_dir="whole")
     evaluate.run(whole_spec, whole)
@@ -151,6 +152,7 @@ def test_half_an_answer_is_none() -> None:
 # Rows
 
 
+@pytest.mark.slow
 def test_rows_that_can_not_be_asked_are_told_and_not_scored(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 

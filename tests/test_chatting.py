@@ -116,6 +116,7 @@ class TestWho:
             trained_with(workspace, served.name)
 
 
+@pytest.mark.slow
 class TestStanding:
     def test_it_is_loaded_found_and_unloaded(self, workspace: Workspace, ready: Standing) -> None:
         assert ready.models == ["base", "one"]
@@ -163,8 +164,9 @@ class TestExchange:
     def test_two_sides_answer_in_their_own_name(self, url: str) -> None:
         earlier = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
         exchange = Exchange(url, sides_of([BASE, TUNED], [earlier, []], "who are you"), SamplingSection(), 7)
-        assert len(list(exchange.follow())) >= 1
+        told = [[side.text for side in exchange.sides] for _ in exchange.follow()]
         left, right = exchange.sides
+        assert told[-1] == [left.text, right.text], "the last turn shows all"
         assert (left.model, right.model) == (TUNED, BASE)
         assert (left.text, right.text) == (f"{TUNED}: who are you", f"{BASE}: who are you")
         assert left.history() == [

@@ -87,6 +87,7 @@ def program(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_program_refuses_bad_input_without_a_traceback() -> None:
     done = program("train", "learning_rate=abc", "lora_rnk=8", "--seed")
     assert done.returncode == 2
@@ -95,6 +96,7 @@ def test_the_program_refuses_bad_input_without_a_traceback() -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -115,6 +117,7 @@ def test_the_window_refuses_bad_flags(words: list[str], said: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_neither_way_loads_what_it_does_not_need() -> None:
     """A command does not import the window, bad flags of the window import no command, and nobody imports torch."""
     code = (
@@ -134,6 +137,7 @@ def test_neither_way_loads_what_it_does_not_need() -> None:
     assert loaded("--port", "abc") == []
 
 
+@pytest.mark.slow
 def test_chat_talks_through_a_real_server(tell: Tell, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine that repeats the question answers; afterwards neither its process nor its folder is left."""
     lines = workspace.root / "lines"
@@ -162,6 +166,7 @@ def test_api_refuses_a_taken_port(tell: Tell) -> None:
     assert f"(process {os.getpid()})" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
 def test_api_answers_until_it_is_ended_and_leaves_nothing(number: int, code: int, workspace: Workspace) -> None:
     start = "import signal, sys; from pathlib import Path; from workbench.cli import main; from workbench.workspace import *\n"

@@ -122,6 +122,7 @@ def test_a_failure_is_told_with_its_problems(workspace: Workspace, capsys: pytes
     assert "python app.py runs resume tiny/lora/mine --follow" in out
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_gracefully(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     with worker(workspace, UNTIL_STOPPED) as run:
         assert watch(run, presses=1) == "stopped"
@@ -131,6 +132,7 @@ def test_ctrl_c_stops_gracefully(workspace: Workspace, capsys: pytest.CaptureFix
     assert "Stopped at step 7: tiny/lora/mine" in out
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_ends_the_process(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     with worker(workspace, "time.sleep(60)") as run:
         began = time.monotonic()
@@ -142,6 +144,7 @@ def test_a_second_ctrl_c_ends_the_process(workspace: Workspace, capsys: pytest.C
     assert err == ""
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_told(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     with worker(workspace, "os._exit(1)") as run:
         assert watch(run) == "lost"

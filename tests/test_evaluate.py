@@ -57,6 +57,7 @@ def test_every_row_is_asked_and_scored(workspace: Workspace) -> None:
     assert {"predict_bleu-4", "predict_rouge-1", "predict_rouge-2", "predict_rouge-l"} <= set(read(desk.run, "predict_results.json"))
 
 
+@pytest.mark.slow
 def test_a_worker_that_goes_on_asks_nothing_twice(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     whole_spec, whole = begun(workspace, max_samples=12, output_dir="whole")
     evaluate.run(whole_spec, whole)
@@ -150,6 +151,7 @@ def test_evaluations_and_trainings_are_listed_apart(workspace: Workspace) -> Non
     assert runs.find_run(workspace, "one").name == "tiny/eval/one"
 
 
+@pytest.mark.slow
 def test_the_terminal_asks_and_says_what_came_out(workspace: Workspace, tell: Tell) -> None:
     code, out, err = tell("eval", "infer_backend=echo", "model_name_or_path=models/tiny", "dataset=plain", "max_samples=3")
     assert (code, err) == (0, "")

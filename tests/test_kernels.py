@@ -290,6 +290,7 @@ def test_weights_in_fp32_are_computed_in_bf16_under_autocast(tiny: Callable[[], 
         assert 1e-4 < distance(ours, right) < 1.5 * distance(other, right)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="glibc alone can be told so")
 def test_what_a_step_frees_is_not_asked_for_again() -> None:
     code = """

@@ -17,6 +17,7 @@ PAIRS = [
 ]
 
 
+@pytest.mark.slow
 def test_a_process_beside_gives_the_same_marks_and_ends() -> None:
     names = plugin_names(metrics)
     with beside(names, LEAST) as marking:

@@ -324,7 +324,7 @@ class Separating(BaseHTTPRequestHandler):
 
 def test_line_ends_of_unicode_end_no_event_of_a_neighbour() -> None:
     with HTTPServer(("127.0.0.1", 0), Separating) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         wire = Wire("it", f"http://127.0.0.1:{server.server_port}")
         assert [event["content"] for event in wire.events("/any", {}, never)] == Separating.said
         wire.close()

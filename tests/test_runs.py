@@ -1,11 +1,12 @@
 """Run folders: names, creating, states computed from files, starting, stopping, finding and listing. No worker here learns."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -307,6 +308,23 @@ def test_what_does_not_run_is_not_stopped(events: tuple[Event, ...], workspace: 
     assert not run.stop_file.exists()
 
 
+@pytest.mark.parametrize("act", [Run.stop, Run.kill, Run.delete])
+def test_what_another_window_deletes_meanwhile_is_gone_for_this_one_too(
+    act: Callable[[Run], None], workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = create(workspace, spec(output_dir="mine"))
+    say(run, Started(2**22 + 1))
+    state = "lost" if act is Run.delete else "running"
+
+    def deleted(run: Run) -> str:
+        shutil.rmtree(run.folder)
+        return state
+
+    monkeypatch.setattr(Run, "state", deleted)
+    act(run)
+    assert not run.folder.exists()
+
+
 def test_a_process_that_got_the_workers_number_later_is_left_alone(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,6 +348,7 @@ def test_a_process_that_got_the_workers_number_later_is_left_alone(
 # Starting
 
 
+@pytest.mark.slow
 def test_a_worker_that_can_not_begin_is_told(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     run = create(workspace, spec(output_dir="mine"))
     (run.folder / "lock").mkdir()
@@ -339,6 +358,7 @@ def test_a_worker_that_can_not_begin_is_told(workspace: Workspace, monkeypatch: 
     assert "Is a directory" in str(caught.value) or "denied" in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -372,6 +392,7 @@ def test_a_spec_edited_to_nonsense_fails_with_each_problem(
     assert (run.folder / "checkpoint-3" / "optimizer.pt").read_bytes() == b"old"
 
 
+@pytest.mark.slow
 def test_only_one_of_two_workers_gets_the_run(workspace: Workspace) -> None:
     run = create(workspace, spec(output_dir="mine"))
     with worker(run, "log.write(Started(os.getpid()))"):
@@ -391,6 +412,7 @@ def test_a_finished_run_is_not_resumed(workspace: Workspace) -> None:
         run.resume()
 
 
+@pytest.mark.slow
 def test_resuming_waits_for_a_worker_that_is_just_going(workspace: Workspace) -> None:
     run = create(workspace, spec(output_dir="mine"))
     (run.folder / "spec.yaml").write_text("nope: 1\n", "utf-8")

@@ -40,6 +40,7 @@ def wait_ready(run: Run, patience_s: float = 20) -> Ready:
     raise AssertionError(f"{run.view().ended} {run.log_tail()}")
 
 
+@pytest.mark.slow
 def test_it_answers_until_it_is_stopped(workspace: Workspace) -> None:
     run = start(workspace)
     ready = wait_ready(run)
@@ -53,6 +54,7 @@ def test_it_answers_until_it_is_stopped(workspace: Workspace) -> None:
         model_names(ready.url)
 
 
+@pytest.mark.slow
 def test_it_ends_when_its_folder_is_gone(workspace: Workspace) -> None:
     run = start(workspace)
     ready = wait_ready(run)
@@ -74,6 +76,7 @@ def _alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_what_is_in_its_way_stands_beside_its_field(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("API_KEY", raising=False)
     with socket.socket() as taken:
@@ -93,6 +96,7 @@ def test_what_is_in_its_way_stands_beside_its_field(workspace: Workspace, monkey
             assert [(problem.key, words in str(problem.message)) for problem in ended.problems] == [(key, True)]
 
 
+@pytest.mark.slow
 def test_with_a_key_it_serves_other_machines(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_KEY", "open sesame")
     run = start(workspace, api_host="0.0.0.0")

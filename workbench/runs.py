@@ -236,7 +236,8 @@ class Run:
         if self.stop_file.exists():
             self.kill()
         elif self.state() in ("running", "lost"):  # a deleted lock looks lost until the worker has mended it
-            self.stop_file.touch()
+            with suppress(FileNotFoundError):  # deleted meanwhile, as in another window
+                self.stop_file.touch()
 
     def kill(self) -> None:
         """End the worker's process at once and say so in its place; nothing since the last checkpoint is kept."""
@@ -247,7 +248,10 @@ class Run:
             # A number given to another process since then is not the worker's.
             if psutil.Process(view.started.pid).create_time() < view.started_at + CLOCK_SLACK_S:
                 os.kill(view.started.pid, signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
-        lock = locks.hold(self.lock, END_PATIENCE_S)
+        try:
+            lock = locks.hold(self.lock, END_PATIENCE_S)
+        except FileNotFoundError:  # deleted meanwhile, as in another window
+            return
         if lock is None:
             return
         if last_kind(self.events) not in ENDS:
@@ -269,7 +273,8 @@ class Run:
         if self.state() == "running":
             raise UserError(Say.running(given=self.name))
         self._await_end()
-        shutil.rmtree(self.folder)
+        with suppress(FileNotFoundError):  # another window did
+            shutil.rmtree(self.folder)
 
 
 def check_folder(workspace: Workspace, spec: Spec) -> Path:

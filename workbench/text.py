@@ -15,6 +15,7 @@ import string
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -110,11 +111,14 @@ FAST: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
 def load_locales(folder: Path) -> dict[str, Locale]:
     """Every ``xx.yaml`` of the folder as a Locale by its name; English is always among them."""
-    found = {"en": ENGLISH}
-    for path in sorted(folder.glob("*.yaml")):
-        if path.stem != "en":
-            found[path.stem] = Locale(path.stem, yaml.load(path.read_text("utf-8"), FAST) or {})  # noqa: S506 - a safe loader
-    return found
+    found = {path.stem: path for path in sorted(folder.glob("*.yaml")) if path.stem != "en"}
+    return {"en": ENGLISH, **{name: _read(path, path.stat().st_mtime_ns) for name, path in found.items()}}
+
+
+@cache
+def _read(path: Path, changed_ns: int) -> Locale:
+    """The language of a file, read once for as long as it stays as it is."""
+    return Locale(path.stem, yaml.load(path.read_text("utf-8"), FAST) or {})  # noqa: S506 - a safe loader
 
 
 def choose_locale(known: Mapping[str, Locale], wanted: str) -> str:

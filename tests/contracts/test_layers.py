@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Collection, Iterator
+from functools import cache
 
 from tests.contracts.tree import sources, syntax
 
@@ -81,11 +82,13 @@ def imported(node: ast.AST) -> Iterator[str]:
             yield whole if whole in sources() else node.module
 
 
+@cache
 def imports(name: str) -> set[str]:
     """Everything that the module imports, also inside functions."""
     return {found for node in ast.walk(syntax(name)) for found in imported(node)}
 
 
+@cache
 def imports_at_once(name: str) -> set[str]:
     """What is imported when the module is: outside functions, and not for type checkers only."""
     return {found for node in at_once(syntax(name)) for found in imported(node)}

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import yaml
 
 from tests.contracts.tree import ROOT, sources, syntax
 from workbench import generate
-from workbench.text import placeholders
+from workbench.text import FAST, placeholders
 
 FOLDER = ROOT / "locales"
 COMPLETE = ("zh",)
@@ -27,9 +28,10 @@ def english() -> dict[str, str]:
     return generate.words()
 
 
+@cache
 def table(name: str) -> dict[str, Any]:
     path = FOLDER / f"{name}.yaml"
-    return yaml.safe_load(path.read_text("utf-8")) or {} if path.is_file() else {}
+    return yaml.load(path.read_text("utf-8"), FAST) or {} if path.is_file() else {}
 
 
 def test_english_is_up_to_date(english: dict[str, str]) -> None:

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from tests.contracts.tree import ROOT
 
 HEAVY = (
@@ -47,12 +49,14 @@ def loaded_by(program: str, workspace: str) -> set[str]:
     return set(done.stdout.rpartition("LOADED ")[2].split())
 
 
+@pytest.mark.slow
 def test_the_page_is_built_without_torch_and_its_kin(tmp_path) -> None:
     loaded = loaded_by(PAGE, str(tmp_path))
     assert "workbench.ui.window" in loaded and "gradio" in loaded
     assert not loaded & set(HEAVY)
 
 
+@pytest.mark.slow
 def test_the_terminal_answers_without_torch_and_without_the_page(tmp_path) -> None:
     loaded = loaded_by(TERMINAL, str(tmp_path))
     assert "workbench.cli.commands.train" in loaded

@@ -1,6 +1,7 @@
 """Nothing grows beyond what can be read at once: a file has at most 400 lines, a function at most 60."""
 
 import ast
+from functools import cache
 
 from tests.contracts.tree import sources, syntax
 
@@ -8,6 +9,7 @@ FILE_LINES, FUNCTION_LINES = 400, 60
 LEAST_FILES, LEAST_FUNCTIONS = 80, 500
 
 
+@cache
 def functions(name: str) -> dict[str, int]:
     """The lines of every function of a module, by its name and line."""
     return {

@@ -133,11 +133,14 @@ class Exchange:
             for side in self.sides:
                 threading.Thread(target=self._read, args=(side, sampling), daemon=True).start()
                 side.call.begun.wait(TURN_S)
-            while not self._stopped and not all(side.done for side in self.sides):
+            over = False
+            while not over:
                 self._news.wait()
                 self._news.clear()
+                over = self._stopped or all(side.done for side in self.sides)
                 yield
-                time.sleep(PAUSE_S)
+                if not over:
+                    time.sleep(PAUSE_S)
         finally:
             if not all(side.done for side in self.sides):
                 self.stop()
