@@ -1,8 +1,13 @@
 """Gradio's scripts are changed in known places, and served so."""
 
 import asyncio
+import subprocess
+import sys
 from typing import Any
 
+import pytest
+
+from tests.contracts.tree import ROOT
 from workbench.ui.lean import ASSETS, EDITS, Lean, scripts
 
 
@@ -47,3 +52,27 @@ def test_these_scripts_are_served_and_nothing_else() -> None:
         assert again["status"] == 304 and nothing["body"] == b""
     for path in ("/", "/assets/other.js", "/assets/../app.py", f"{next(iter(scripts()))}x"):
         assert ask(path) == [{"elsewhere": path}]
+
+
+IMPORTS = """
+import ast
+
+def read(*_):
+    raise SystemExit("Gradio read its own source")
+
+ast.get_source_segment = read
+{first}
+import gradio
+
+assert "Dropdown" in dir(gradio) and gradio.Textbox.EVENTS
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("first", "said"), [("import workbench.ui", ""), ("", "Gradio read its own source\n")])
+def test_gradio_is_imported_without_reading_its_own_source(first: str, said: str) -> None:
+    """Where it does not even without our help, as in another release, importing.py is no longer needed."""
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS.format(first=first)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (1 if said else 0, said)
