@@ -404,7 +404,7 @@ def test_a_check_asks_for_the_validation_sets_and_its_mends_do_so_too(
     made = list(view.run({"name": "plain"}, "en", False, ["identity"]))
     assert told.asked[0]["validation"] == ["identity"]
     state = {**made[-1]["state"], "accepted": ALL}
-    told.answer = {"name": "apart", "rows": 3, "changed": 0, "removed": 2, "left_out": 0}
+    told.answer = {"name": "apart", "rows": 3, "changed": 0, "removed": 2, "left_out": 0, "unlearnable": 0}
     list(view.mend({"name": "plain"}, state, "apart", "en"))
     assert (told.asked[1]["validation"], told.asked[1]["accepted"]) == (["identity"], ALL)
 
@@ -446,10 +446,11 @@ def test_a_histogram_is_drawn_with_round_ticks_and_its_line() -> None:
 
 
 def test_a_mended_set_says_which_places_are_not_in_it() -> None:
-    result = {"name": "mended", "rows": 3000, "changed": 1, "removed": 0, "left_out": 0}
+    result = {"name": "mended", "rows": 3000, "changed": 1, "removed": 0, "left_out": 0, "unlearnable": 0}
     assert mended(ENGLISH, result).startswith("'mended' has 3,000 rows: 1 mended, 0 left out.")
     assert "can't be read" not in mended(ENGLISH, result)
     assert "2 places that can't be read" in mended(ENGLISH, {**result, "left_out": 2})
+    assert "2 rows have no accepted mend" in mended(ENGLISH, {**result, "unlearnable": 2})
 
 
 # --- edit ---------------------------------------------------------------------------------------------------------

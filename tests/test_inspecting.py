@@ -122,7 +122,7 @@ def files(workspace: Workspace) -> set[str]:
 
 def test_mending_tells_what_is_not_in_the_new_set(workspace: Workspace) -> None:
     made = ask(workspace, "mend", "broken", accepted="all", name="mended")
-    assert made == {"name": "mended", "rows": 1, "changed": 1, "removed": 0, "left_out": 1}
+    assert made == {"name": "mended", "rows": 1, "changed": 1, "removed": 0, "left_out": 1, "unlearnable": 0}
     assert read_catalogue(workspace).entries["mended"].place == workspace.data / "mended.jsonl"
     again = ask(workspace, "mend", "broken", accepted="all", refused=[[1, "reading"]], name="again")
     assert again["changed"] == 0

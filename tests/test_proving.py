@@ -268,6 +268,8 @@ def test_an_export_that_lacks_the_training_is_told_within_any_bounds(lay: Callab
     folder, loose = bench.merged(), replace(MERGED, bounds=Bounds(0.0, 0.5))
     kept = bench.prove(folder, loose)
     assert kept.proved and kept.apart is not None and 0.05 < kept.apart < 0.5, "the bound alone would let the base pass"
+    tight = replace(kept, bounds=Bounds(0.5, 0.0))
+    assert tight.reasons == ["divergence"] and "rounds the weights" in str(remarks(tight)[0])
     shutil.rmtree(folder)
     shutil.copytree(bench.workspace.models / "tiny", folder)
     left_out = bench.prove(folder, loose)

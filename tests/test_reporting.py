@@ -160,6 +160,12 @@ def test_nothing_held_out_is_said() -> None:
     assert (part.light, part.advice[0].key) == ("grey", learned.Say.hold.key)
 
 
+def test_few_rows_held_out_ask_for_more_of_them() -> None:
+    part = learned.judge(replace(GOOD, held_loss=Pair([3.0] * 3, [2.0] * 3)))
+    assert [str(one) for one in part.advice if one.key == learned.Say.hold_more.key][0].startswith("Hold more rows out than 3")
+    assert learned.Say.hold.key not in [one.key for one in part.advice]
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_a_report_reads_well_and_comes_back_whole(language: str) -> None:
     evil = said("``` <script>alert(1)</script> ````", "length")

@@ -53,6 +53,8 @@ class Written:
     """Rows left out by an accepted mend."""
     left_out: int = 0
     """Places that can't be read and have no accepted mend, so that there is nothing to write."""
+    unlearnable: int = 0
+    """Rows that are written as they stand though nothing can be learned from them: no accepted mend made them whole."""
 
 
 def check_set(
@@ -160,7 +162,7 @@ def write_mended(
         os.replace(beside, out)
     finally:
         beside.unlink(missing_ok=True)
-    return Written(rows, mender.changed, mender.removed, mender.left_out)
+    return Written(rows, mender.changed, mender.removed, mender.left_out, mender.unlearnable)
 
 
 def check_out(entry: Entry, out: Path, overwrite: bool = False) -> None:
@@ -187,7 +189,7 @@ class _Mender:
         context: Context,
         validation: Iterable[Read],
     ) -> None:
-        self.changed = self.removed = self.left_out = 0
+        self.changed = self.removed = self.left_out = self.unlearnable = 0
         self._entry, self._values, self._format = entry, values, plugins(formats)[entry.format]
         accepted, refused = decided
         self._accepted = accepted if accepted == "all" else frozenset(accepted)
@@ -240,6 +242,7 @@ class _Mender:
         accepted = self._checks_of(read.number)
         for _ in range(MENDS_A_ROW):
             if read.sample is None:
+                self.unlearnable += 1
                 return row, False
             seen = look_at(read.number, row, read.sample)
             found: list[Finding] = []

@@ -56,6 +56,10 @@ class Say:
         "The model before the training answers these prompts nearly the same (divergence {apart}), so it can't be told whether what "
         "was trained is in the export. Give prompts of the proof that the training changed."
     )
+    finer = Text(
+        "This format rounds the weights. Less is rounded in a folder of precision fp16 or fp32, or in a GGUF file of more bits: export "
+        "it so if the difference matters."
+    )
     no_end = Text("No answer ended within {tokens} tokens, so the end of turn was not tried.")
 
 
@@ -254,6 +258,8 @@ def worst(proof: Proof) -> Compared | None:
 def remarks(proof: Proof) -> list[Message]:
     """What a reader should know of how it was made."""
     found = [Say.original()] if proof.original else []
+    if proof.bounds.least_same < 1 and proof.reasons and {"answer", "tokens", "divergence"} >= set(proof.reasons):
+        found.append(Say.finer())
     if proof.precision != "fp32":
         found.append(Say.precision(precision=proof.precision, full="fp32"))
     if proof.hardly_trained:

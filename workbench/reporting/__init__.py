@@ -66,7 +66,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the run was told, as far as advice speaks of it."""
+    """What the run was told, as far as advice speaks of it. ``epochs`` and ``steps``: those it went through."""
 
     learning_rate: float
     epochs: float

@@ -39,6 +39,9 @@ class Say:
     faster = Text("Raise the learning rate, now {rate}, to {higher}.")
     slower = Text("Lower the learning rate, now {rate}, to {lower}, or train for fewer epochs.")
     hold = Text("Hold rows out ('Validation share' 0.05 to 0.1), so that the next report can tell.")
+    hold_more = Text(
+        "Hold more rows out than {count}: raise 'Validation share', or have more rows, so that the next report can tell."
+    )
 
 
 def judge(figures: Figures) -> Part:
@@ -133,7 +136,8 @@ def _spread(scores: Sequence[float]) -> str:
 def _advice(figures: Figures, light: Light) -> list[Message]:
     recipe, advice = figures.recipe, list[Message]()
     if len(figures.held_loss) < LEAST_PAIRS:
-        advice.append(Say.hold())
+        held = len(figures.held_loss)
+        advice.append(Say.hold_more(count=held) if held else Say.hold())
     if light in ("green", "grey"):
         return advice
     if figures.held_loss and fall(figures) < 0 and _change(figures) == "worse":

@@ -14,6 +14,8 @@ from workbench.workspace import Workspace, source_folder
 
 BROWSER_KEY = "workbench"
 """Names what this browser remembers; it must outlive a restart of the window and hides nothing."""
+TOLD_S = 20.0
+"""So long a refusal stands at the side, unless it is closed."""
 STATIC = Path(__file__).parent / "static"
 Dress = Callable[[Locale], dict[str, Any]]
 """The properties of a component that are words, in one language."""

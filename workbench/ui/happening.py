@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,11 +15,13 @@ from workbench.runs import Run, create, find_run, list_runs
 from workbench.text import Locale, Text
 from workbench.ui.aftermath import act
 from workbench.ui.asking import Asking, box_marks, told_line
-from workbench.ui.desk import Arrival, Desk
+from workbench.ui.desk import TOLD_S, Arrival, Desk
 from workbench.ui.live import Live
 from workbench.wording import STATES
 
 LISTED_RUNS = 200
+TWICE_S = 5.0
+"""A second press on Start within so long means the same run."""
 
 
 class Say:
@@ -88,7 +91,8 @@ class Happening:
             try:
                 action(run)
             except UserError as error:
-                raise gr.Error(_words(self.desk.locale(language), error), duration=None) from None
+                # No error: that would leave the run as it was last told, which is why it was pressed.
+                gr.Warning(_words(self.desk.locale(language), error), duration=TOLD_S)
         return self.anew(name, language, value)
 
     def follow_up(self, prefs: dict[str, Any], language: str, value: dict[str, Any], event: gr.EventData) -> list[Any]:
@@ -97,7 +101,7 @@ class Happening:
             asked = {"action": event.action, "choice": event.choice if event.action == "again" else "", "epochs": event.epochs}
             begun = act(find_run(self.desk.workspace, str(event.run)), asked)
         except UserError as error:
-            raise gr.Error(_words(self.desk.locale(language), error), duration=None) from None
+            raise gr.Error(_words(self.desk.locale(language), error), duration=TOLD_S) from None
         return [{**prefs, "run": begun.name}, *self.anew(begun.name, language, value)]
 
     def start(
@@ -174,12 +178,24 @@ def _bind(side: Happening) -> None:
 
 
 def _start(desk: Desk, spec: Any) -> tuple[Run | None, list[Problem]]:
+    if begun := _just_begun(desk, spec):
+        return begun, []
     try:
         run = create(desk.workspace, spec)
         run.start()
     except UserError as error:
         return None, list(error.problems)
     return run, []
+
+
+def _just_begun(desk: Desk, spec: Any) -> Run | None:
+    """The run that a press a moment ago has begun with the very same spec: who presses twice wants it once."""
+    newest = next(iter(list_runs(desk.workspace)), None)
+    if newest is None or newest.state() != "running" or newest.read_spec().spec != spec:
+        return None
+    with suppress(OSError):
+        return newest if time.time() - (newest.folder / "spec.yaml").stat().st_mtime < TWICE_S else None
+    return None
 
 
 def _words(locale: Locale, error: UserError) -> str:

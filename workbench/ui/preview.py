@@ -10,7 +10,7 @@ from workbench.problems import Problem
 from workbench.specs import TrainSpec, read_yaml
 from workbench.text import Text
 from workbench.ui.asking import Asking, restore, restored, told_line
-from workbench.ui.desk import Desk
+from workbench.ui.desk import TOLD_S, Desk
 from workbench.ui.form import shown
 
 
@@ -32,6 +32,16 @@ DOWNLOAD = """(text) => {
   link.click();
   URL.revokeObjectURL(link.href);
 }"""
+SEEN = """async () => {
+  for (let tries = 0; tries < 40; tries++) {
+    if (document.querySelector("#preview-panel .cm-editor")) {
+      document.querySelector("#preview-panel").scrollIntoView({ block: "nearest", behavior: "smooth" });
+      return;
+    }
+    await new Promise(done => setTimeout(done, 50));
+  }
+}"""
+"""Scrolls to the panel as soon as it is drawn: it opens below what is seen of the form."""
 
 
 def build_preview(desk: Desk, asking: Asking) -> None:
@@ -57,7 +67,8 @@ def build_preview(desk: Desk, asking: Asking) -> None:
         return [True, gr.update(visible=True), *texts, line, marked, *updates]
 
     outputs = [opened, panel, spec, command, asking.line, asking.marked, *desk.form.components]
-    asking.preview.click(show, [opened, *asking.inputs], outputs, show_progress="hidden")
+    pressed = asking.preview.click(show, [opened, *asking.inputs], outputs, show_progress="hidden")
+    pressed.then(None, None, None, js=SEEN)
 
     def text(language: str, names: list[str], *values: Any) -> str:
         checked = asking.check(names, values)
@@ -77,7 +88,7 @@ def build_preview(desk: Desk, asking: Asking) -> None:
         with open(file, encoding="utf-8-sig", errors="replace") as opened_file:
             flat, problems = spec_values(opened_file.read())
         if problems:
-            raise gr.Error(" ".join(locale(problem.message) for problem in problems), duration=None)
+            raise gr.Error(" ".join(locale(problem.message) for problem in problems), duration=TOLD_S)
         gr.Info(locale(Say.loaded))
         return restore(desk, asking, flat, language)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from workbench import metrics, stages
 from workbench.evaluating.languages import language_of
 from workbench.evaluating.records import BASE, TUNED, Kept, Question
+from workbench.events import Step
 from workbench.jobs.report.rows import CONTINUED, GENERAL, HELD, IDENTITY, REPHRASED, TRAIN, Plan
 from workbench.reporting import Figures, Pair, Recipe, Shown
 from workbench.sockets import plugins
@@ -31,7 +32,7 @@ def figures_of(spec: TrainSpec, plan: Plan, kept: Kept, seen: View, suite: Mappi
     fields = plugins(metrics)[FIELDS]
     wanted = fields.wants([one.reference for kind in (HELD, TRAIN) for one in asked[kind]])
     return Figures(
-        recipe=recipe_of(spec, plan, seen.step.step),
+        recipe=recipe_of(spec, plan, seen.step),
         held_loss=_losses(kept, HELD),
         train_loss=_losses(kept, TRAIN),
         general_loss=_losses(kept, GENERAL),
@@ -55,14 +56,14 @@ def goes_on(answer: str, rest: str) -> float:
     return float(said.startswith(wanted) or (len(said) >= CUT and wanted.startswith(said)))
 
 
-def recipe_of(spec: TrainSpec, plan: Plan, steps: int) -> Recipe:
-    """What the run was told."""
+def recipe_of(spec: TrainSpec, plan: Plan, last: Step) -> Recipe:
+    """What the run was told, and how far it came."""
     rank = spec.tuning.model_dump().get("lora_rank")
     return Recipe(
         learning_rate=spec.optim.learning_rate,
-        epochs=spec.optim.num_train_epochs,
+        epochs=round(last.epoch, 1) or last.epoch or spec.optim.num_train_epochs,
         rows=plan.rows,
-        steps=steps,
+        steps=last.step,
         finetuning_type=spec.tuning.finetuning_type,
         lora_rank=int(rank) if rank else None,
         template=spec.model.template,

@@ -36,6 +36,9 @@ class Say:
     write = Text("Write mended set")
     written = Text("'{name}' has {rows} rows: {changed} mended, {removed} left out. The original is as it was.")
     left_out = Text("{count} places that can't be read have no accepted mend, so they are not in it.")
+    unlearnable = Text(
+        "{count} rows have no accepted mend that makes them whole: they are in it as they were, and training leaves them out."
+    )
     none_accepted = Text("No mend is accepted yet. Accepted: at least one. Tick its box, or accept all.")
 
 
@@ -155,9 +158,11 @@ class Checking:
 def mended(locale: Locale, result: Mapping[str, Any]) -> str:
     """What became of the set."""
     told = {key: f"{result[key]:,}" for key in ("rows", "changed", "removed")}
-    words = locale(Say.written(name=result["name"], **told))
-    lost = f"{result['left_out']:,}"
-    return words if lost == "0" else f"{words} {locale(Say.left_out(count=lost))}"
+    words = [locale(Say.written(name=result["name"], **told))]
+    for key, more in (("unlearnable", Say.unlearnable), ("left_out", Say.left_out)):
+        if result[key]:
+            words.append(locale(more(count=f"{result[key]:,}")))
+    return " ".join(words)
 
 
 def acted(state: Mapping[str, Any], action: str, at: str, value: str) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from workbench.ui.loading import answerers
 
 SHARED = ("model_name_or_path", "hub", "template")
 """Fields of the bar above that say who is measured; picking a run sets them."""
-TOLD = ("dataset", "dataset_dir", "max_samples", "task", "compare_base")
+TOLD = ("dataset", "dataset_dir", "max_samples", "task", "compare_base", "own_checks")
 """Fields that decide what the line above Start says."""
 CHECKS = "contains Aurora\nnumber 1..10"
 """What own checks look like: words of the checks themselves, the same in every language."""

@@ -9,7 +9,7 @@ from workbench.problems import UserError
 from workbench.runs import Run
 from workbench.text import Locale, Text
 from workbench.ui.data.room import QUIET
-from workbench.ui.desk import Desk
+from workbench.ui.desk import TOLD_S, Desk
 from workbench.ui.evaluating.panel import Panel
 from workbench.ui.evaluating.reported import anew, delete, find, is_report, listed, state_of, trained_of
 from workbench.ui.side import Side, bind_side
@@ -60,7 +60,7 @@ def listing(locale: Locale, run: Run) -> str:
 
 def refused(locale: Locale, error: UserError) -> gr.Error:
     """What is in the way, as the page tells it."""
-    return gr.Error(" ".join(locale(problem.message) for problem in error.problems), duration=None)
+    return gr.Error(" ".join(locale(problem.message) for problem in error.problems), duration=TOLD_S)
 
 
 def furnish_happening(desk: Desk) -> Happening:

@@ -14,7 +14,7 @@ from workbench.problems import UserError
 from workbench.runs import LAST_BYTES, Run, find_run, list_runs
 from workbench.text import Locale, Text
 from workbench.ui.aftermath import act as go_on
-from workbench.ui.desk import Arrival, Desk, static
+from workbench.ui.desk import TOLD_S, Arrival, Desk, static
 from workbench.view import View
 from workbench.wording import STATES, duration
 
@@ -93,7 +93,7 @@ def _act(desk: Desk) -> Any:
                 case "bundle":
                     zipped = gr.update(value=bundled(run, rows), visible=True)
         except UserError as error:
-            raise gr.Error(" ".join(locale(p.message) for p in error.problems), duration=None) from None
+            raise gr.Error(" ".join(locale(p.message) for p in error.problems), duration=TOLD_S) from None
         return [runs_table(desk, language), zipped]
 
     return act

@@ -40,6 +40,9 @@ class Say:
         "{count} of these come with a proposal. --fix OUT.jsonl writes a new file with all of them applied."
     )
     written = Text("Written: {file} with {rows} rows, {changed} changed, {removed} left out.")
+    unlearnable = Text(
+        "{count} rows have no proposal that makes them whole: they are in the new file as they were, and training leaves them out."
+    )
     left_out = Text("{count} places could not be read and had no proposal, so they are not in the new file.")
 
 
@@ -127,6 +130,8 @@ def _write(entry: Entry, context: Context, words: Words, held: Sequence[Entry], 
     screen.line("")
     numbers = {"rows": f"{written.rows:,}", "changed": f"{written.changed:,}", "removed": f"{written.removed:,}"}
     screen.say(Say.written(file=words.flag("fix"), **numbers))
+    if written.unlearnable:
+        screen.warn(Say.unlearnable(count=f"{written.unlearnable:,}"))
     if written.left_out:
         screen.warn(Say.left_out(count=f"{written.left_out:,}"))
 
