@@ -311,7 +311,7 @@ def test_opening_says_its_phases_and_its_precision(home: Workspace) -> None:
     spec, desk = desk_for(home)
     plugins(engines)["transformers"].open(spec.engine, prepare(spec.model, desk))
     events = [entry.event for entry in tail(desk.run.events, 0)[0]]
-    assert [event.name for event in events if isinstance(event, Phase)] == ["fetching", "model"]
+    assert [event.name for event in events if isinstance(event, Phase)] == ["model"]
     assert any("fp32 on cpu" in str(event.message) for event in events if isinstance(event, Note))
 
 

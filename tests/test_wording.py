@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 from workbench.events import KINDS, Phase, PhaseName, State
-from workbench.wording import PHASES, STATES, command_line, duration, figure, phase_words, size
+from workbench.wording import PHASES, STATES, command_line, counted, duration, figure, phase_words, size
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,11 @@ def test_duration(seconds: float, words: str) -> None:
 )
 def test_size(size_bytes: float, words: str) -> None:
     assert size(size_bytes) == words
+
+
+def test_bytes_are_told_as_sizes_and_the_rest_is_counted() -> None:
+    assert counted("exporting", 56_623_104, 269_030_016) == "57 MB / 269 MB"
+    assert counted("asking", 1_000, 2_000) == "1,000 / 2,000"
 
 
 @pytest.mark.parametrize(

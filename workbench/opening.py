@@ -54,7 +54,6 @@ def prepare(section: ModelSection, desk: Desk) -> Opening:
 
     @cache
     def folder() -> Path:
-        desk.phase("fetching")
         def tell(done: int, total: int, file: str) -> None:
             desk.phase("fetching", done, total)
 

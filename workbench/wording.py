@@ -93,6 +93,12 @@ def size(size_bytes: float) -> str:
     return f"{size_bytes:.0f} B"
 
 
+def counted(phase: str, done: int, total: int) -> str:
+    """How far a phase is: sizes where bytes come, go or are written, else a count."""
+    told = size if phase in ("fetching", "exporting", "sending") else "{:,}".format
+    return f"{told(done)} / {told(total)}"
+
+
 def command_line(words: Sequence[str], windows: bool = sys.platform == "win32") -> str:
     """A command as this system's terminals take it, what needs quotes in quotes."""
     return subprocess.list2cmdline(words) if windows else shlex.join(words)

@@ -267,7 +267,7 @@ def test_a_model_is_written_once_and_anew_when_it_changed(tmp_path: Path) -> Non
 
     notes, phases = opened()
     assert notes and "model" in phases
-    assert opened() == ([], ["fetching"])
+    assert opened() == ([], [])
     write_model(folder, seed=3)
     assert opened()[0]
     assert len(list((home.cache / "gguf").iterdir())) == 1

@@ -55,7 +55,7 @@ def answer(url: str, sampling: Sampling) -> tuple[str, Ending]:
 
 
 def test_it_says_its_phases(run: Run, ready: Ready) -> None:
-    assert run.view().phases == ["reading", "fetching", "model", "serving"]
+    assert run.view().phases == ["reading", "model", "serving"]
     assert list(ready.models) == ["base"]
 
 

@@ -100,7 +100,7 @@ def rows_page(locale: Locale, entry: Entry, page: int, values: Mapping[str, str]
     turning = pager(locale, page, known if len(reads) == PAGE_ROWS else page + 1, told)
     label = html.escape(locale(Say.go_to))
     jump = f'<label class="jump">{label} <input type="number" min="1" data-action="row" aria-label="{label}"></label>'
-    return f'<div class="turning">{turning}{jump}</div>{reads_html(locale, reads)}{turning}'
+    return f'<div class="turning">{turning}{jump}</div>{reads_html(locale, reads)}<div class="turning">{turning}</div>'
 
 
 def build_rows_view(room: Room) -> Rows:
