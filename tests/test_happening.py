@@ -6,10 +6,20 @@ from typing import Any
 import pytest
 
 from tests.test_chatting import tuned_run
+from workbench.checking import check_train
 from workbench.runs import Run, list_runs
+from workbench.text import ENGLISH
 from workbench.ui import happening
+from workbench.ui.asking import told_line
 from workbench.ui.desk import Desk
 from workbench.workspace import Workspace
+
+
+def test_the_name_of_the_run_just_begun_is_no_fault_of_the_form(workspace: Workspace) -> None:
+    tuned_run(workspace, "mine")
+    checked = check_train(workspace, {"model_name_or_path": "models/tiny", "dataset": ["plain"], "output_dir": "mine"})
+    line = told_line(ENGLISH, checked)
+    assert 'class="plan later"' in line and "exists already" in line
 
 
 @pytest.fixture

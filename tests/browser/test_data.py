@@ -167,6 +167,11 @@ def test_what_a_row_holds_is_shown_and_never_runs(open_data: OpenPage, tmp_path:
     page = open_data("en")
     page.locator("#data-drop input[type=file]").set_input_files(file)
     expect(page.locator("#draft-rows .said.user .words")).to_have_text(evil)
+    (tmp_path / "nothing.json").write_bytes(b"")
+    page.locator("#data-drop input[type=file]").set_input_files(tmp_path / "nothing.json")
+    expect(page.locator("#data-told")).to_contain_text("'nothing.json' has no rows")
+    expect(page.locator("#register")).to_be_hidden()  # what would be registered is not what was dropped last
+    page.locator("#data-drop input[type=file]").set_input_files(file)
     page.locator("#register").click()
     expect(page.locator("#set-title h2")).to_have_text("evil")
     expect(page.locator("#data-rows .said.assistant .words")).to_have_text(evil)

@@ -29,8 +29,9 @@ ROWS = (
     ("gradient_accumulation_steps", "cutoff_len", "val_size"),
     ("lora_rank", "output_dir"),
 )
-LATER = {"data.datasets.none_chosen", "data.samples.no_values", "models.none"}
-"""What is only not yet filled in: said in the line above Start, and beside the field once Start was pressed."""
+LATER = {"data.datasets.none_chosen", "data.samples.no_values", "models.none", "runs.exists", "runs.running"}
+"""What is only not yet filled in, or what has come of it already, as the name of the run just begun: said in the line above Start,
+and beside the field once Start was pressed."""
 
 
 class Say:

@@ -68,7 +68,8 @@ class Adding:
         try:
             return self.show(read_draft(Path(file), Path(file).name), language)
         except UserError as error:
-            return {self.told: problems(self.room.desk.locale(language), error), self.file: None}
+            # Who drops a file wants that one: the form of an earlier one must not stand there as if it were it.
+            return {**self.leave(), self.told: problems(self.room.desk.locale(language), error), self.file: None}
 
     def show(self, draft: Draft, language: str) -> dict[Any, Any]:
         """The panel for a draft."""
