@@ -5,7 +5,8 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import Window
 from tests.browser.test_chat import Visit, choose_echo, open_chat
-from tests.browser.test_train import choose
+from tests.browser.test_export import open_export
+from tests.browser.test_train import choose, type_into
 
 pytestmark = pytest.mark.browser
 
@@ -30,6 +31,17 @@ window.fetch = async (...given) => {
 """
 """Gradio's server ends the stream of a page that waits for nothing; this page hears of it late, as on a busy machine."""
 
+OVERTAKING = """
+const ask = window.fetch
+window.sent = 0
+window.fetch = async (...given) => {
+  const late = window.overtaking && String(given[0].url || given[0]).includes("/queue/join")
+  if (late) await new Promise(done => setTimeout(done, Math.max(0, 600 - 100 * window.sent++)))
+  return ask(...given)
+}
+"""
+"""Each event is longer on its way than the one after it."""
+
 
 def test_an_event_that_crosses_the_end_of_the_stream_is_not_lost(shared: Window, visit: Visit) -> None:
     page = visit(shared.url)
@@ -42,3 +54,18 @@ def test_an_event_that_crosses_the_end_of_the_stream_is_not_lost(shared: Window,
     page.locator("#chat-load").click()
     expect(page.locator("#chat-status .chip.finished")).to_be_visible()
     assert page.evaluate("window.held") > 0
+
+
+def test_what_was_typed_last_is_what_is_answered_last(shared: Window, visit: Visit) -> None:
+    page = visit(shared.url)
+    page.add_init_script(OVERTAKING)
+    page.reload()
+    page.wait_for_selector("#plan .plan")
+    open_export(page)
+    type_into(page, "export-ollama_name", "a")
+    expect(page.locator("#export-plan")).to_contain_text("'a'")
+    page.evaluate("window.overtaking = true")
+    page.locator("#export-ollama_name").locator("textarea, input").press_sequentially("urora", delay=10)
+    page.wait_for_timeout(1_500)  # an answer that comes too late would come now
+    expect(page.locator("#export-plan")).to_contain_text("'aurora'")
+    assert page.evaluate("window.sent") >= len("urora")

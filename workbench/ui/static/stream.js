@@ -1,19 +1,28 @@
-// Brings in the answer to an event that crossed the end of the page's stream of news on its way.
+// Keeps the page's events in order, and brings in the answer to one that crossed the end of the page's stream of news on its way.
+// Gradio 6 sends each event at once, over any of the browser's connections: of two that follow close upon each other, as a run
+// that is picked and a name that is typed, the later could arrive first, and the answer to the earlier stood for good.
+//
 // Gradio 6 ends that stream when it waits for no event. A page that asks for one before it hears of the end believes the
 // stream to be open, and the answer lies at the server until another event opens a stream: so one follows, if one is due.
 {
   const GRACE_MS = 100;
   const due = new Set(), answered = new Set();
   const asking = window.fetch;
-  let open = 0;
+  let open = 0, before = Promise.resolve();
 
   window.fetch = async (...given) => {
-    const answer = await asking(...given);
     const address = String(given[0].url || given[0]);
+    const answer = await (address.includes("/queue/join") ? inOrder(given) : asking(...given));
     if (answer.ok && address.includes("/queue/join")) expect(answer.clone()).catch(() => {});  // Gradio reads it too, and says so
     if (answer.ok && address.includes("/queue/data")) follow(answer.clone().body.getReader());
     return answer;
   };
+
+  function inOrder(given) {
+    const sent = before.then(() => asking(...given));
+    before = sent.catch(() => {});  // one that was lost holds up no other
+    return sent;
+  }
 
   async function expect(answer) {
     const { event_id } = await answer.json();
