@@ -60,6 +60,17 @@ def test_everything_is_remembered_once() -> None:
     assert view.ended == Finished({"loss": 1.0})
 
 
+def test_the_time_of_a_resumed_run_leaves_out_what_lay_between() -> None:
+    said = [(0, 1000.0, Started(1)), (1, 1060.0, Stopped(3)), (2, 5000.0, Started(2, resumed_step=3)), (3, 5030.0, Finished({}))]
+    entries = [Entry(seq, time, event) for seq, time, event in said]
+    assert View().took_s() is None
+    assert View().fold(entries[:2]).took_s() == 60
+    assert View().fold(entries).took_s() == 90
+    assert View().fold(entries[:3]).took_s(5010.0) == 70
+    assert View().fold([*entries[:2], Entry(-1, 0.0, Note(verbatim("damaged"))), *entries[2:]]).took_s() == 90
+    assert View().fold(entries[1:]).took_s() is None, "its beginning was not read"
+
+
 def test_a_step_without_a_loss_makes_no_point() -> None:
     view = folded([Started(1), *steps(1, 2), Step(3, 100)])
     assert view.step.step == 3

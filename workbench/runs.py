@@ -142,6 +142,13 @@ class Run:
             view.fold(entries)
         return view
 
+    def recent_view(self) -> View:
+        """What the end of its events says; the beginning of a long run is not read."""
+        size = self.events.stat().st_size if self.events.exists() else 0
+        if size <= LAST_BYTES:
+            return self.view()
+        return View().fold(tail(self.events, size - LAST_BYTES)[0][1:])  # the first line may be cut
+
     def checkpoint(self) -> Path | None:
         """The newest whole checkpoint, None when there is none."""
         return newest_checkpoint(self.folder)

@@ -67,6 +67,10 @@ class View:
     started: Started | None = None
     started_at: float = 0.0
     last_at: float = 0.0
+    spent_s: float = 0.0
+    """Seconds at work of the processes before the last one."""
+    whole: bool = True
+    """Whether the events were read from the first one on."""
     phase: Phase = field(default_factory=Phase)
     phases: list[str] = field(default_factory=list)
     step: Step = field(default_factory=Step)
@@ -92,7 +96,12 @@ class View:
         return self
 
     def _take(self, entry: Entry) -> None:
-        self.last_at = entry.time
+        if entry.time:  # a damaged line has none
+            if not self.last_at:
+                self.whole = entry.seq == 0
+            elif isinstance(entry.event, Started) and self.started_at:
+                self.spent_s += self.last_at - self.started_at
+            self.last_at = entry.time
         match entry.event:
             case Started() as event:
                 self._restart(event, entry.time)
@@ -140,6 +149,16 @@ class View:
             if value is not None:
                 curve.add(event.step, value)
         _add(self.metrics, event.step, event.metrics)
+
+    def took_s(self, until: float | None = None) -> float | None:
+        """Seconds at work up to the last event, or ``until`` (seconds since 1970, UTC); what lies between two processes of a
+        resumed run is not counted. None where nothing has begun, or its beginning was not read."""
+        known = self.whole and self.started_at
+        return self.spent_s + (self.last_at if until is None else until) - self.started_at if known else None
+
+    def smoothed_loss(self) -> float | None:
+        """The last training loss, smoothed as the curve is."""
+        return self.loss.smoothed()[-1] if self.loss.values else None
 
     def tokens_per_second(self) -> float | None:
         """Real tokens a second, padding not counted, over the last steps."""

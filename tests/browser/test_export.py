@@ -98,6 +98,7 @@ def test_a_run_goes_home_is_proved_talked_to_and_served(shared: Window, trained:
     expect(page.locator("#export-plan .plan.ready")).to_contain_text("models/my-run-gguf")
     page.locator("#export-start").click()
     expect(page.locator("#export-picker input")).to_have_value(re.compile("^my-run-gguf-"))
+    expect(page.locator("#exported .name")).to_contain_text("/my-run-gguf-")
     wait_end(page)
     expect(page.locator("#exported .proof .light")).to_be_visible()
     expect(page.locator("#exported .guide")).to_contain_text(".gguf")

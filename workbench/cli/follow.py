@@ -201,7 +201,7 @@ def _say_next(run: Run, screen: Screen, state: State) -> None:
 
 def _closing(ended: Finished, locale: Locale, seen: View) -> Message:
     numbers = ended.numbers
-    time_s = duration(seen.last_at - seen.started_at)
+    time_s = duration(seen.took_s() or 0.0)
     parts = [
         locale(text(loss=figure(numbers[key])))
         for key, text in (("loss", Say.loss), ("eval_loss", Say.validation))

@@ -7,9 +7,9 @@ from datetime import datetime
 from workbench.cli.follow import shown_path
 from workbench.cli.overview import columns_of
 from workbench.cli.screen import in_one_line
-from workbench.events import Entry, Failed, State, Step, tail
+from workbench.events import Failed, State
 from workbench.fields import plain
-from workbench.runs import LAST_BYTES, Run
+from workbench.runs import Run
 from workbench.specs import Spec, TrainSpec
 from workbench.text import Locale, Text
 from workbench.view import View
@@ -63,21 +63,11 @@ def rows_of_list(runs: Sequence[Run], locale: Locale) -> Iterator[str]:
 
 
 def _row(run: Run, locale: Locale) -> list[str]:
-    last = _last_entries(run)
-    step = next((one.event for one in reversed(last) if isinstance(one.event, Step)), None)
-    loss = figure(step.loss) if step and step.loss is not None else ""
-    at = last[-1].time if last else (run.folder / "spec.yaml").stat().st_mtime
-    return [run.name, state_words(run.state(), locale), f"{step.step}/{step.total}" if step else "", loss, clock(at)]
-
-
-def _last_entries(run: Run) -> list[Entry]:
-    """The whole lines in the last 64 kB; the first of them may be cut and is left out."""
-    try:
-        start = max(0, run.events.stat().st_size - LAST_BYTES)
-    except FileNotFoundError:
-        return []
-    entries = tail(run.events, start)[0]
-    return entries[1:] if start else entries
+    view = run.recent_view()
+    step, loss = view.step, view.smoothed_loss()
+    at = view.last_at or (run.folder / "spec.yaml").stat().st_mtime
+    reached = f"{step.step}/{step.total}" if step.total else ""
+    return [run.name, state_words(run.state(), locale), reached, "" if loss is None else figure(loss), clock(at)]
 
 
 def state_words(state: State, locale: Locale) -> str:
@@ -124,8 +114,7 @@ def _reached(run: Run, view: View, state: State, locale: Locale) -> Iterator[tup
     """How far it came, with which figures."""
     if view.started is not None:
         yield Say.began, clock(view.started_at)
-        until = time.time() if state == "running" else view.last_at
-        yield Say.took, locale(duration(until - view.started_at))
+        yield Say.took, locale(duration(view.took_s(time.time() if state == "running" else None) or 0.0))
     if state == "running":
         counted = f" {view.phase.done:,}/{view.phase.total:,}" if view.phase.total else ""
         yield Say.phase, f"{locale(phase_words(view.phase.name))}{counted}"

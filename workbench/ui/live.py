@@ -30,6 +30,7 @@ PHASES = ("reading", "fetching", "data", "model", "training", "saving")
 
 class Say:
     empty = Text("No run yet. Choose a model and a dataset on the left, then press Start.")
+    gone = Text("There is no run '{name}' any more: its folder was moved or deleted. Choose another one, or start a new one.")
     stopping = Text("stopping")
     left = Text("{time} left")
     took = Text("took {time}")
@@ -109,7 +110,7 @@ class Live:
         except UserError as error:
             return {"seen": "", "empty": locale(error.problems[0].message), "state": "none"}
         if not (folder / "spec.yaml").is_file():
-            return {"seen": "", "empty": locale(Say.empty), "state": "none"}
+            return {"seen": "", "empty": locale(Say.gone(name=name)), "state": "none"}
         with self._turn:
             watched = self._watch(name, Run(self._desk.workspace, folder))
             state = watched.run.state()
@@ -269,7 +270,8 @@ def _time(view: View, state: State, locale: Locale) -> str:
     if state == "running":
         left = view.seconds_left()
         return locale(Say.left(time=duration(left))) if left is not None and view.phase.name == "training" else ""
-    return locale(Say.took(time=duration(view.last_at - view.started_at))) if view.started_at else ""
+    took = view.took_s()
+    return "" if took is None else locale(Say.took(time=duration(took)))
 
 
 def _facts(view: View, locale: Locale) -> list[str]:
@@ -278,12 +280,12 @@ def _facts(view: View, locale: Locale) -> list[str]:
     if rate is not None and padding is not None:
         facts.append(locale(Say.rate(tokens=f"{rate:,.0f}", padding=f"{100 * padding:.0f}")))
     facts.append(size(view.step.memory_bytes))
-    if view.loss.values:
-        smoothed = f"{view.loss.smoothed()[-1]:.3g}"
+    smoothed = view.smoothed_loss()
+    if smoothed is not None:
         if view.eval_loss is None:
-            facts.append(locale(Say.loss(loss=smoothed)))
+            facts.append(locale(Say.loss(loss=f"{smoothed:.3g}")))
         else:
-            facts.append(locale(Say.both_losses(loss=smoothed, validation=f"{view.eval_loss:.3g}")))
+            facts.append(locale(Say.both_losses(loss=f"{smoothed:.3g}", validation=f"{view.eval_loss:.3g}")))
     return facts
 
 

@@ -1,5 +1,6 @@
 """The window: tabs in their order, the language, a visitor's arrival, and the door. Knows no tab by name, no torch."""
 
+import html
 import locale as system_locale
 import os
 import threading
@@ -29,6 +30,10 @@ LANGUAGES = {"en": "English", "zh": "中文", "ja": "日本語", "ko": "한국�
 class Say:
     title = Text("Workbench")
     language = Text("Language")
+    away = Text(
+        "The workbench does not answer: its program has ended, or the connection to it is broken. A run that has begun goes on by "
+        "itself. Start the workbench again; this page then opens anew, with the form as it was."
+    )
     open_at = Text("The workbench is open at {url}")
     how_to_end = Text("Close it with Ctrl-C; runs go on by themselves.")
 
@@ -46,11 +51,12 @@ def build(workspace: Workspace, language: str) -> gr.Blocks:
             {"language": "", "run": "", "advanced": False}, storage_key="workbench", secret=BROWSER_KEY
         )
         with gr.Row(elem_id="mast"):
-            gr.HTML("<h1>Workbench</h1>", elem_id="brand", apply_default_css=False)
+            brand = gr.HTML(_brand(load_locales(source_folder() / "locales")[language]), elem_id="brand", apply_default_css=False)
             names = [(LANGUAGES.get(name, name), name) for name in load_locales(source_folder() / "locales")]
             picker = gr.Dropdown(names, value=language, show_label=False, container=False, elem_id="language", scale=0)
         desk = Desk(workspace, language, picker, prefs)
         desk.dress(picker, lambda locale: {"label": locale(Say.language)})
+        desk.dress(brand, lambda locale: {"value": _brand(locale)})
         desk.form, desk.chat_with = Form(desk, TrainSpec), gr.State({})
         desk.evaluate_with, desk.export_with = gr.State({}), gr.State({})
         build_topbar(desk)
@@ -77,6 +83,11 @@ def build(workspace: Workspace, language: str) -> gr.Blocks:
         pulse.click(lambda: None, trigger_mode="multiple")
     _quieten(page)
     return page
+
+
+def _brand(locale: Locale) -> str:
+    """The name of the page, and what away.js shows beside it."""
+    return f'<h1>Workbench</h1><p id="away" role="alert">{html.escape(locale(Say.away))}</p>'
 
 
 def _quieten(page: gr.Blocks) -> None:
@@ -160,7 +171,7 @@ def open_window(
         theme=theme(),
         css=static("style.css"),
         app_kwargs={"middleware": [(Lean, (), {})]},
-        head=f"{static('head.html')}<script>{static('quiet.js')}{static('attached.js')}{static('stream.js')}</script>",
+        head=f"{static('head.html')}<script>{static('quiet.js')}{static('attached.js')}{static('stream.js')}{static('away.js')}</script>",
     )
     url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{chosen}"  # noqa: S104 - only compared
     print(say(Say.open_at(url=url)), flush=True)

@@ -188,7 +188,8 @@ def _time(watched: Watched, state: State, locale: Locale) -> str:
     if state == "running":
         left = watched.seconds_left()
         return locale(Say.left(time=duration(left))) if left is not None else ""
-    return locale(Say.took(time=duration(view.last_at - view.started_at))) if view.started_at else ""
+    took = view.took_s()
+    return "" if took is None else locale(Say.took(time=duration(took)))
 
 
 def _buttons(run: Run, state: State, stopping: bool, locale: Locale) -> str:

@@ -9,13 +9,11 @@ from typing import Any
 import gradio as gr
 
 from workbench.bundles import bundle_run
-from workbench.events import tail
 from workbench.problems import UserError
-from workbench.runs import LAST_BYTES, Run, find_run, list_runs
+from workbench.runs import Run, find_run, list_runs
 from workbench.text import Locale, Text
 from workbench.ui.aftermath import act as go_on
 from workbench.ui.desk import TOLD_S, Arrival, Desk, static
-from workbench.view import View
 from workbench.wording import STATES, duration
 
 LISTED_RUNS = 300
@@ -106,17 +104,6 @@ def bundled(run: Run, rows: bool) -> str:
     return str(file)
 
 
-def recent_view(run: Run) -> View:
-    """What the end of the run's events says; the beginning of a long run is not read."""
-    size = run.events.stat().st_size if run.events.exists() else 0
-    if size <= LAST_BYTES:
-        return run.view()
-    with run.events.open("rb") as file:
-        file.seek(size - LAST_BYTES)
-        skipped = size - LAST_BYTES + len(file.readline())
-    return View().fold(tail(run.events, skipped)[0])
-
-
 def runs_table(desk: Desk, language: str) -> str:
     """Every run as a row; names and words escaped."""
     locale = desk.locale(language)
@@ -132,17 +119,17 @@ def runs_table(desk: Desk, language: str) -> str:
 
 
 def _row(run: Run, locale: Locale) -> str:
-    view, state = recent_view(run), run.state()
+    view, state = run.recent_view(), run.state()
+    took, loss = view.took_s(), view.smoothed_loss()
     began = datetime.fromtimestamp((run.folder / "spec.yaml").stat().st_mtime).astimezone().strftime("%Y-%m-%d %H:%M")
-    took = locale(duration(view.last_at - view.started_at)) if view.started_at else ""
     cells = [
         f'<td class="run">{html.escape(run.name)}</td>',
         f'<td><span class="chip {state}">{html.escape(locale(STATES[state]))}</span></td>',
         f"<td>{began}</td>",
         f'<td class="number">{view.step.step:,}{f" / {view.step.total:,}" if view.step.total else ""}</td>',
-        f'<td class="number">{f"{view.loss.smoothed()[-1]:.3g}" if view.loss.values else ""}</td>',
+        f'<td class="number">{"" if loss is None else f"{loss:.3g}"}</td>',
         f'<td class="number">{"" if view.eval_loss is None else f"{view.eval_loss:.3g}"}</td>',
-        f'<td class="number">{html.escape(took)}</td>',
+        f'<td class="number">{"" if took is None else html.escape(locale(duration(took)))}</td>',
     ]
     actions = [("stop", Say.stop)] if state == "running" else [("delete", Say.delete)]
     if state in ("stopped", "failed", "lost", "waiting"):
