@@ -137,6 +137,22 @@ def test_a_changed_field_is_marked_and_goes_back(shared: Window, visit: Visit) -
     expect(page.locator("#asking [data-changed]")).to_have_count(0)
 
 
+def test_the_simple_form_tells_what_advanced_has_changed(shared: Window, visit: Visit) -> None:
+    page = visit(shared.url)
+    told = page.locator("#changes-marked p")
+    expect(told).to_be_hidden()
+    prepare(page)
+    expect(told).to_have_text("Set under 'advanced': Max steps 40.")
+    picture(page, "simple_tells_advanced")
+    page.locator("#mode label").nth(1).click()
+    expect(page.locator("#sections")).to_be_visible()
+    expect(told).to_be_hidden()
+    type_into(page, "field-max_steps", "")
+    page.locator("#mode label").nth(0).click()
+    expect(page.locator("#sections")).to_be_hidden()
+    expect(told).to_be_hidden()
+
+
 def test_preview_shows_the_spec_and_its_command(shared: Window, visit: Visit) -> None:
     page = visit(shared.url)
     prepare(page)

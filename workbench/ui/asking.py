@@ -20,7 +20,7 @@ from workbench.spares import spare
 from workbench.specs import TrainSpec
 from workbench.text import Locale, Text
 from workbench.ui.data.tokens import whole
-from workbench.ui.desk import BROWSER_KEY, Arrival, Desk
+from workbench.ui.desk import BROWSER_KEY, Arrival, Desk, static
 from workbench.ui.topbar import KEYS as TOP_KEYS
 
 VALUE_BOXES = 6
@@ -71,7 +71,8 @@ class Asking:
     filled: Any = None
     """What was filled in since the page was opened, as JSON; on the page this is one component instead of all."""
     changes: Any = None
-    """What marks the fields that differ from their defaults, each with a press that takes it back."""
+    """What marks the fields that differ from their defaults, each with a press that takes it back, and tells those that the
+    simple form does not show."""
     used: Any = None
     """The fields that are seen, so that only those that appear or go are touched."""
     sections: list[tuple[Any, Sequence[str]]] = field(default_factory=list)
@@ -143,6 +144,13 @@ def build_asking(desk: Desk) -> Asking:
     desk.filled = [asking.names, *asking.boxes]
     form.field("watch_prompts")
     _build_sections(desk, asking, mode)
+    asking.changes = gr.HTML(
+        {"fields": {}, "sections": [], "deep": ""},
+        html_template='<p class="quiet"></p>',
+        js_on_load=static("form.js"),
+        elem_id="changes-marked",
+        apply_default_css=False,
+    )
     asking.line = gr.HTML("", elem_id="plan", apply_default_css=False)
     asking.under = gr.Column(elem_id="needs")
     with gr.Row(elem_id="buttons"):

@@ -12,10 +12,11 @@ import gradio as gr
 
 from workbench.data.datasets import read_catalogue
 from workbench.estimates.grounds import ground
+from workbench.fields import plain
 from workbench.text import Text
 from workbench.ui.asking import LATER, Asking, box_marks, box_updates, told_line, value_names
 from workbench.ui.asking import Say as Words
-from workbench.ui.desk import Arrival, Desk, over, static
+from workbench.ui.desk import Arrival, Desk, over
 from workbench.ui.form import default_words
 
 FIRST_STEPS = ("model_name_or_path", "dataset", "watch_prompts")
@@ -23,6 +24,8 @@ FIRST_STEPS = ("model_name_or_path", "dataset", "watch_prompts")
 NOTE = 'value => JSON.stringify(Object.assign(globalThis.filled ??= {}, { "%s": value }))'
 """What a change of one field does, in the browser alone: it joins what was filled in. An event that took all fields as its
 inputs would cost the browser half a second for every key that is pressed."""
+LONGEST = 40
+"""Letters of a value that the simple form tells."""
 PAUSE = """async () => {
   const turn = globalThis.turn = (globalThis.turn ?? 0) + 1;
   await new Promise(done => setTimeout(done, 40));
@@ -35,6 +38,7 @@ AGAIN = "() => [JSON.stringify(globalThis.filled ?? {}), String(globalThis.turn 
 
 class Say:
     back = Text("Back to {default}")
+    deep = Text("Set under 'advanced': {settings}.")
 
 
 @dataclass(frozen=True)
@@ -101,12 +105,15 @@ class Telling:
         return [names, [*marks, *still], sorted(used), *told, *folds, *boxes, *updates]
 
     def changes(self, flat: Mapping[str, Any], used: set[str], language: str) -> dict[str, Any]:
-        """What the page marks as changed: fields, each with the words of the press that takes it back, and sections."""
+        """What the page marks as changed: fields, each with the words of the press that takes it back, and sections; and the
+        words for those that the simple form does not show."""
         form, locale = self.desk.form, self.desk.locale(language)
         keys = [key for key in form.changed(flat) if key in used and key not in FIRST_STEPS]
         back = {f"field-{key}": locale(Say.back(default=default_words(form.knobs[key], locale))) for key in keys}
         folds = [section.elem_id for section, held in self.asking.sections if set(held) & set(keys)]
-        return {"fields": back, "sections": folds}
+        deep = [key for _, held in self.asking.sections for key in held if key in keys]
+        settings = ", ".join(f"{form.knobs[key].label(locale)} {_first(plain(flat[key]))}".strip() for key in deep)
+        return {"fields": back, "sections": folds, "deep": locale(Say.deep(settings=settings)) if deep else ""}
 
     def back(self, event: gr.EventData) -> dict[Any, Any]:
         """A field at its default again."""
@@ -136,13 +143,6 @@ class Telling:
 def bind_telling(desk: Desk, asking: Asking) -> None:
     """On every change by the person or another part of the page, on arrival, and in another language."""
     telling = Telling(desk, asking)
-    asking.changes = gr.HTML(
-        {"fields": {}, "sections": []},
-        html_template="<span></span>",
-        js_on_load=static("form.js"),
-        elem_id="changes-marked",
-        apply_default_css=False,
-    )
     pause = gr.Textbox("", visible=False)
     quiet: dict[str, Any] = {"show_progress": "hidden"}
     boxes = {f"value-{at}": box for at, box in enumerate(asking.boxes)}
@@ -154,6 +154,12 @@ def bind_telling(desk: Desk, asking: Asking) -> None:
     asking.changes.click(telling.back, None, [asking.changes, *desk.form.components], **quiet)
     desk.retellings.append((partial(telling.react, anew=True), telling.inputs, telling.outputs))
     desk.arrivals.append(Arrival(telling.arrive, telling.outputs, [asking.draft]))
+
+
+def _first(value: str) -> str:
+    """A value in one line, cut where it is long."""
+    line = " ".join(value.split())
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."
 
 
 def first_steps(desk: Desk, language: str, datasets: Sequence[str]) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-// Marks the fields that differ from their defaults, and gives each a press that takes it back.
+// Marks the fields that differ from their defaults, gives each a press that takes it back, and tells those not seen in the simple form.
 const ARROW = '<svg viewBox="0 0 16 16" aria-hidden="true"><path d="M6 3 2.5 6.5 6 10M3 6.5h6.2a3.8 3.8 0 0 1 0 7.5H6"/></svg>';
 
 function mark() {
-  const { fields, sections } = props.value ?? { fields: {}, sections: [] };
+  const { fields, sections, deep } = props.value ?? { fields: {}, sections: [], deep: "" };
+  element.querySelector("p").textContent = deep;
   for (const section of document.querySelectorAll(".section")) section.toggleAttribute("data-changed", sections.includes(section.id));
   for (const field of document.querySelectorAll("#asking .field, #topbar .field")) {
     const words = fields[field.id];
