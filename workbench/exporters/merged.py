@@ -9,9 +9,10 @@ from workbench.merging import plan
 from workbench.merging.configs import beside_bytes, write_beside
 
 GB = 1_000_000_000
-ROUNDED = Bounds(0.97, 1e-2)
+ROUNDED = Bounds(0.95, 1e-2)
 """Weights rounded to bf16 after merging, of eight binary digits: near ties between tokens may end otherwise. The starter model
-with an identity adapter diverges by 1.3e-3 so, by 1e-6 in fp16."""
+after 60 steps on an identity set says 97.6 % of 332 tokens alike so, with a divergence of 1.8e-3; of the 8 others it was itself
+undecided by 0.01 to 0.37 nats. In fp16 it says all of them, with 1e-6. Twice what was seen is accepted, as in gguf.py."""
 
 
 class Spec(ShardedSpec):

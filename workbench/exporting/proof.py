@@ -65,6 +65,8 @@ class Say:
 
 KINDS: Mapping[Kind, Text] = {"given": Say.given, "held": Say.held, "learned": Say.learned, "everyday": Say.everyday}
 LONGEST = 300
+FINE = 0.95
+"""Of tokens alike: a format that is held to so many is chosen by those who would rather have all."""
 
 
 @dataclass(frozen=True)
@@ -258,7 +260,7 @@ def worst(proof: Proof) -> Compared | None:
 def remarks(proof: Proof) -> list[Message]:
     """What a reader should know of how it was made."""
     found = [Say.original()] if proof.original else []
-    if proof.bounds.least_same < 1 and proof.reasons and {"answer", "tokens", "divergence"} >= set(proof.reasons):
+    if _rounded(proof):
         found.append(Say.finer())
     if proof.precision != "fp32":
         found.append(Say.precision(precision=proof.precision, full="fp32"))
@@ -269,6 +271,14 @@ def remarks(proof: Proof) -> list[Message]:
     if proof.likeliest:
         found.append(Say.lower(count=proof.likeliest))
     return found
+
+
+def _rounded(proof: Proof) -> bool:
+    """Whether a reader should know of formats that round less: all that fails is how near the answers are, or nothing does but
+    not all are alike where nearly all should be."""
+    if proof.bounds.least_same >= 1 or not {"answer", "tokens", "divergence"} >= set(proof.reasons):
+        return False
+    return bool(proof.reasons) or (proof.bounds.least_same >= FINE and proof.share < 1)
 
 
 def percent(share: float) -> str:
