@@ -168,6 +168,15 @@ def test_the_library_that_is_named_is_the_one_that_is_looked_for() -> None:
     assert fitting.Say.only_read.key == "fitting.only_read"
 
 
+def test_a_run_given_by_its_name_alone_is_looked_for(workspace: Workspace) -> None:
+    folder = workspace.saves / "tiny" / "lora" / "nova"
+    folder.mkdir(parents=True)
+    section = reading(adapter_name_or_path="nova").unwrap().model
+    assert "Choose a run" in str(check_model(workspace, section)[0].message), "nothing is trained there yet"
+    (folder / "adapter_config.json").write_text("{}", "utf-8")
+    assert "Did you mean 'saves/tiny/lora/nova'?" in str(check_model(workspace, section)[0].message)
+
+
 def test_a_run_that_left_a_whole_model_is_found_and_is_no_adapter(workspace: Workspace) -> None:
     run = workspace.saves / "tiny" / "full" / "a"
     (run / "checkpoint-3").mkdir(parents=True)

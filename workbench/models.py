@@ -47,6 +47,10 @@ class Say:
     no_adapter = Text(
         "'{given}' is no adapter: there is no adapter_config.json. Choose a run or one of its checkpoints."
     )
+    near_adapter = Text(
+        "'{given}' is no adapter: there is no adapter_config.json. Accepted: the folder of a run, or of one of its checkpoints. "
+        "Did you mean '{nearest}'?"
+    )
     other_base = Text("Adapter '{given}' was trained on '{base}', and the model is '{model}'. Choose that model.")
     auto_cuda_bf16 = Text("Precision auto: bf16, since this card computes it.")
     auto_cuda_fp16 = Text("Precision auto: fp16, since this card has no bf16.")
@@ -234,7 +238,10 @@ def _adapter_problem(workspace: Workspace, given: str, model: str) -> Problem | 
     if folder is not None and is_whole_run(folder) and not is_adapter(folder):
         return None
     if folder is None or not is_adapter(folder):
-        return Problem(Say.no_adapter(given=given), "adapter_name_or_path")
+        named = [found for found in workspace.saves.glob("*/*/*") if found.name == given and is_adapter(found)]
+        nearest = named[0].relative_to(workspace.root).as_posix() if named else ""
+        said = Say.near_adapter(given=given, nearest=nearest) if named else Say.no_adapter(given=given)
+        return Problem(said, "adapter_name_or_path")
     config = _json_object(folder / "adapter_config.json")
     if config is None:
         return Problem(Say.bad_config(given=given, file="adapter_config.json"), "adapter_name_or_path")
