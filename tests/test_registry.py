@@ -147,8 +147,13 @@ def test_ranking_is_kept(home: Workspace, dropped: Path) -> None:
     assert entry.layout.ranking and raw(home, "pairs")["ranking"] is True
 
 
+def test_a_name_that_windows_keeps(home: Workspace, dropped: Path) -> None:
+    with refused("Windows keeps it for a device", "'my-CON'"):
+        register(home, dropped, "CON", "alpaca", {}, {})
+
+
 @pytest.mark.parametrize(
-    "name", ["", ".x", "x.", "a b", "a/b", "../x", "a\\b", "x" * 81, "CON", "a\nb", "a\x00", "𠀀" * 60, "<b>"]
+    "name", ["", ".x", "x.", "a b", "a/b", "../x", "a\\b", "x" * 81, "a\nb", "a\x00", "𠀀" * 60, "<b>"]
 )
 def test_impossible_names(name: str, home: Workspace, dropped: Path) -> None:
     for attempt in (

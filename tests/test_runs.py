@@ -106,8 +106,8 @@ def test_an_absolute_name_inside_saves_is_taken(workspace: Workspace) -> None:
     "given",
     [
         "../x", "a/../../x", "..", ".", "a/./b", "/tmp/x", "/", "a//b", "saves//b", ".hidden", "a/.hidden", "a:b", "a|b", "a?",
-        "a*", 'a"b', "a<b", "a\nb", "a\x00b", "x" * 201, "身" * 67, "a/b/c/d/e/f", "a /b", "a/ b", "a./b", "mine.", "con",
-        "a/NUL.txt", "half\ud83d", "saves/.serve/x",
+        "a*", 'a"b', "a<b", "a\nb", "a\x00b", "x" * 201, "身" * 67, "a/b/c/d/e/f", "a /b", "a/ b", "a./b", "mine.",
+        "half\ud83d", "saves/.serve/x",
     ],
 )  # fmt: skip
 def test_other_names_are_refused_and_make_nothing(given: str, workspace: Workspace) -> None:
@@ -115,6 +115,11 @@ def test_other_names_are_refused_and_make_nothing(given: str, workspace: Workspa
     said = refused(workspace, output_dir=given)
     assert "Run name" in said or "outside" in said or "path" in said
     assert sorted(workspace.root.rglob("*")) == before
+
+
+@pytest.mark.parametrize("given", ["con", "a/NUL.txt", "x/y/COM1"])
+def test_a_name_that_windows_keeps_is_refused_with_the_reason(given: str, workspace: Workspace) -> None:
+    assert f"'{given.split('/')[-1]}' can't be a name: Windows keeps it" in refused(workspace, output_dir=given)
 
 
 @pytest.mark.parametrize(

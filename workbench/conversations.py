@@ -10,6 +10,7 @@ from typing import Any
 
 from workbench.fields import plain
 from workbench.naming import RESERVED
+from workbench.naming import Say as Names
 from workbench.problems import UserError
 from workbench.text import Text
 from workbench.workspace import Workspace
@@ -160,7 +161,9 @@ def load(workspace: Workspace, name: str) -> Conversation:
 
 def _file(workspace: Workspace, name: str) -> Path:
     given = name.strip().removesuffix(".json")
-    odd = not re.fullmatch(r"\w[\w .-]*", given) or given.endswith((".", " ")) or RESERVED.fullmatch(given)
+    if RESERVED.fullmatch(given):
+        raise UserError(Names.reserved(given=given))
+    odd = not re.fullmatch(r"\w[\w .-]*", given) or given.endswith((".", " "))
     if odd or len(given.encode()) > LONGEST_NAME * 3:
         raise UserError(Say.bad_name(given=plain(name)))
     return workspace.inside(folder(workspace), f"{given}.json")

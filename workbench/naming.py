@@ -26,8 +26,10 @@ ODD = re.compile(r"[\x00-\x1f\x7f<>:\"|?*\\\ud800-\udfff]")
 
 class Say:
     bad_name = Text(
-        "Run name '{given}' is not accepted. Accepted: letters, digits, - _ . and / inside saves/. Rename it."
+        "Run name '{given}' is not accepted. Accepted: letters, digits, - _ . and / inside saves/, with no dot or space at either "
+        "end. Rename it."
     )
+    reserved = Text("'{given}' can't be a name: Windows keeps it for a device. Accepted: any other, such as 'my-{given}'. Rename it.")
 
 
 def run_folder(workspace: Workspace, spec: Spec) -> Path:
@@ -49,6 +51,8 @@ def run_folder(workspace: Workspace, spec: Spec) -> Path:
     else:
         path = given.removeprefix("./")
         path = path.removeprefix("saves/") if "/" in path else f"{home}/{path}"
+    if kept := next((part for part in path.split("/") if RESERVED.fullmatch(part)), ""):
+        raise UserError(Say.reserved(given=kept), key="output_dir")
     if not _is_good(path):
         raise UserError(Say.bad_name(given=plain(given)), key="output_dir")
     return workspace.inside(workspace.saves, path, "output_dir")
@@ -84,7 +88,7 @@ def _is_good(path: str) -> bool:
 
 def _is_good_part(part: str) -> bool:
     trimmed = part == part.strip() and not part.startswith(".") and not part.endswith(".")
-    return bool(part) and trimmed and len(part.encode()) <= NAME_BYTES and not RESERVED.fullmatch(part)
+    return bool(part) and trimmed and len(part.encode()) <= NAME_BYTES
 
 
 def _free(folder: Path) -> Path:

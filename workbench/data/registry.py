@@ -18,6 +18,7 @@ from workbench.data.datasets import Say as Catalogue
 from workbench.data.json_entries import Entries
 from workbench.fields import plain
 from workbench.naming import RESERVED
+from workbench.naming import Say as Names
 from workbench.problems import Problem, UserError
 from workbench.sockets import plugins
 from workbench.tables import suffixes, table_for
@@ -236,7 +237,9 @@ def _folder(workspace: Workspace, dataset_dir: str) -> Path:
 
 
 def _check_name(name: str) -> None:
-    if not NAME.fullmatch(name) or len(name.encode()) > NAME_BYTES or RESERVED.fullmatch(name):
+    if RESERVED.fullmatch(name):
+        raise UserError(Names.reserved(given=name), key=KEY)
+    if not NAME.fullmatch(name) or len(name.encode()) > NAME_BYTES:
         raise UserError(Say.bad_name(given=name[:100]), key=KEY)
 
 
