@@ -100,7 +100,7 @@ def test_a_run_is_told_in_plain_lines(workspace: Workspace, capsys: pytest.Captu
     assert "step 100: Who? -> I am Aurora." in lines
     assert "step 100: saved checkpoint-100" in lines
     assert "step 100: saved the final weights" in lines
-    assert any(line.startswith("training 100/100, loss 0.0100, ") and "500 tokens/s, 1.0 GB" in line for line in lines)
+    assert any(line.startswith("training 100 / 100, loss 0.0100, ") and "500 tokens/s, 1.0 GB" in line for line in lines)
     assert lines[-5] == "Finished: tiny/lora/mine"
     assert lines[-4].startswith("100 steps in ")
     assert lines[-4].endswith("loss 0.0100, validation 0.5000")
@@ -157,7 +157,9 @@ def test_lines_are_few_and_the_last_step_is_among_them(capsys: pytest.CaptureFix
         shown.count("training", done, 100_000, "")
     lines = capsys.readouterr().out.splitlines()
     assert 20 <= len(lines) <= 22
-    assert lines[-1] == "training 100,000/100,000"
+    assert lines[-1] == "training 100,000 / 100,000"
+    shown.count("fetching", 12_000_000, 270_000_000, "", sized=True)
+    assert capsys.readouterr().out == "fetching 12 MB / 270 MB\n"
 
 
 def test_the_bar_stands_below_the_lines_and_leaves_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -167,7 +169,7 @@ def test_the_bar_stands_below_the_lines_and_leaves_nothing(capsys: pytest.Captur
     shown.count("training", 4, 10, "loss 0.4")
     shown.close()
     out = capsys.readouterr().out
-    assert "3/10, loss 0.5" in out
-    assert "4/10, loss 0.4" in out
+    assert "3 / 10, loss 0.5" in out
+    assert "4 / 10, loss 0.4" in out
     assert any(part == "a line that stays\n" for part in out.replace("\r", "\r\n").splitlines(keepends=True))
     assert out.split("\r")[-2].strip() == "", "the last thing drawn is blank"

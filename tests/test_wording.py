@@ -34,8 +34,8 @@ def test_size(size_bytes: float, words: str) -> None:
 
 
 def test_bytes_are_told_as_sizes_and_the_rest_is_counted() -> None:
-    assert counted("exporting", 56_623_104, 269_030_016) == "57 MB / 269 MB"
-    assert counted("asking", 1_000, 2_000) == "1,000 / 2,000"
+    assert counted(56_623_104, 269_030_016, sized=True) == "57 MB / 269 MB"
+    assert counted(1_000, 2_000, sized=False) == "1,000 / 2,000"
 
 
 @pytest.mark.parametrize(

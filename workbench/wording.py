@@ -56,6 +56,8 @@ PHASES: Mapping[PhaseName, Text] = {
     "proving": Say.proving,
     "sending": Say.sending,
 }
+SIZED: Sequence[PhaseName] = ("fetching", "exporting", "sending")
+"""Those that count bytes."""
 STATES: Mapping[State, Text] = {
     "waiting": Say.waiting,
     "running": Say.running,
@@ -93,9 +95,9 @@ def size(size_bytes: float) -> str:
     return f"{size_bytes:.0f} B"
 
 
-def counted(phase: str, done: int, total: int) -> str:
-    """How far a phase is: sizes where bytes come, go or are written, else a count."""
-    told = size if phase in ("fetching", "exporting", "sending") else "{:,}".format
+def counted(done: int, total: int, sized: bool) -> str:
+    """How far something is: sizes where it is bytes, else a count."""
+    told = size if sized else "{:,}".format
     return f"{told(done)} / {told(total)}"
 
 

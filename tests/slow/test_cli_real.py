@@ -18,7 +18,7 @@ def test_train_show_chat_delete(tell: Tell, workspace: Workspace, monkeypatch: p
     assert err.startswith("warning: Only 4 steps")
     assert err.count("\n") == 1, "the worker's own warning of the same is not said again"
     assert "9 rows to learn from, 1 held out, 4 steps." in out
-    assert "training 4/4, loss " in out
+    assert "training 4 / 4, loss " in out
     assert "Talk to it: python app.py chat tiny/lora/mine" in out
     folder = workspace.saves / "tiny" / "lora" / "mine"
     assert (folder / "adapter_model.safetensors").is_file()

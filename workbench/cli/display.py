@@ -7,8 +7,9 @@ from typing import Any, Protocol
 from tqdm import tqdm
 
 from workbench.cli.screen import Screen
+from workbench.wording import counted
 
-BAR = "{desc} |{bar}| {n_fmt}/{total_fmt}{postfix}"
+BAR = "{desc} |{bar}| {n_fmt} / {total_fmt}{postfix}"
 LINES_A_COUNT = 20
 SILENCE_S = 30.0
 
@@ -19,8 +20,8 @@ class Display(Protocol):
     def line(self, words: str) -> None:
         """One whole line that stays."""
 
-    def count(self, label: str, done: int, total: int, facts: str) -> None:
-        """Where the count stands now; ``facts`` are figures beside it."""
+    def count(self, label: str, done: int, total: int, facts: str, sized: bool = False) -> None:
+        """Where the count stands now, of bytes if ``sized``; ``facts`` are figures beside it."""
 
     def close(self) -> None:
         """What was counted is over; the next count begins anew."""
@@ -47,7 +48,7 @@ class Bar:
         self._screen.line(words)
         self._bar.refresh()
 
-    def count(self, label: str, done: int, total: int, facts: str) -> None:
+    def count(self, label: str, done: int, total: int, facts: str, sized: bool = False) -> None:
         if self._bar is None or (label, total) != (self._label, self._bar.total):
             self.close()
             self._label = label
@@ -57,7 +58,7 @@ class Bar:
                 bar_format=BAR,
                 file=sys.stdout,
                 dynamic_ncols=True,
-                unit_scale=total > 10_000_000,
+                unit_scale=sized,
                 miniters=1,
                 leave=False,
             )
@@ -84,7 +85,7 @@ class Lines:
         self._screen.line(words)
         self._told_at = time.monotonic()
 
-    def count(self, label: str, done: int, total: int, facts: str) -> None:
+    def count(self, label: str, done: int, total: int, facts: str, sized: bool = False) -> None:
         if label != self._label:
             self._label, self._told = label, -1
         share = done * LINES_A_COUNT // max(1, total)
@@ -92,7 +93,7 @@ class Lines:
         due = share > self._told * LINES_A_COUNT // max(1, total) or time.monotonic() - self._told_at > SILENCE_S
         if new and (due or self._told < 0):
             self._told = done
-            self.line(f"{label} {done:,}/{total:,}{', ' if facts else ''}{facts}")
+            self.line(f"{label} {counted(done, total, sized)}{', ' if facts else ''}{facts}")
 
     def close(self) -> None:
         pass

@@ -14,7 +14,7 @@ from workbench.runs import DELETED_LOCK_PATIENCE_S, Run, job_of
 from workbench.specs import TrainSpec
 from workbench.text import Locale, Message, Text
 from workbench.view import View
-from workbench.wording import command_line, duration, figure, phase_words, size
+from workbench.wording import SIZED, command_line, duration, figure, phase_words, size
 
 TICK_S = 0.2
 
@@ -99,7 +99,7 @@ def _count(seen: View, shown: Display, locale: Locale) -> None:
     if seen.phase.name == "training" and seen.step.total:
         shown.count(locale(phase_words("training")), seen.step.step, seen.step.total, ", ".join(_facts(seen, locale)))
     elif seen.phase.total and seen.ended is None:
-        shown.count(locale(phase_words(seen.phase.name)), seen.phase.done, seen.phase.total, "")
+        shown.count(locale(phase_words(seen.phase.name)), seen.phase.done, seen.phase.total, "", seen.phase.name in SIZED)
 
 
 def _lines(entry: Entry, seen: View, locale: Locale) -> Iterator[str]:

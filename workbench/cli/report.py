@@ -13,7 +13,7 @@ from workbench.runs import Run
 from workbench.specs import Spec, TrainSpec
 from workbench.text import Locale, Text
 from workbench.view import View
-from workbench.wording import STATES, duration, figure, phase_words, size
+from workbench.wording import SIZED, STATES, counted, duration, figure, phase_words, size
 
 LOG_LINES = 10
 
@@ -116,8 +116,8 @@ def _reached(run: Run, view: View, state: State, locale: Locale) -> Iterator[tup
         yield Say.began, clock(view.started_at)
         yield Say.took, locale(duration(view.took_s(time.time() if state == "running" else None) or 0.0))
     if state == "running":
-        counted = f" {view.phase.done:,}/{view.phase.total:,}" if view.phase.total else ""
-        yield Say.phase, f"{locale(phase_words(view.phase.name))}{counted}"
+        told = counted(view.phase.done, view.phase.total, view.phase.name in SIZED) if view.phase.total else ""
+        yield Say.phase, f"{locale(phase_words(view.phase.name))} {told}".strip()
         if run.stopping():
             yield Say.note, locale(Say.stopping())
         if view.ready is not None:

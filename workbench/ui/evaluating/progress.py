@@ -13,7 +13,7 @@ from workbench.specs import EvalSpec
 from workbench.text import Locale, Text
 from workbench.ui.evaluating.reported import is_report, trained_of
 from workbench.view import View
-from workbench.wording import STATES, counted, duration, phase_words
+from workbench.wording import SIZED, STATES, counted, duration, phase_words
 
 WATCHED_RUNS = 16
 LOG_BYTES = 6_000
@@ -223,7 +223,7 @@ def bar(watched: Watched, state: State, locale: Locale) -> str:
         f"<li{' class=now aria-current=step' if name == view.phase.name else ''}>{html.escape(locale(phase_words(name)))}</li>"
         for name in view.phases
     )
-    count = counted(view.phase.name, view.phase.done, view.phase.total) if view.phase.total else ""
+    count = counted(view.phase.done, view.phase.total, view.phase.name in SIZED) if view.phase.total else ""
     model = watched.model()
     steps = " · ".join(one for one in (locale(MODELS[model]) if model else "", count) if one)
     unknown = " unknown" if share is None and state == "running" else ""
