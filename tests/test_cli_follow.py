@@ -167,8 +167,10 @@ def test_the_bar_stands_below_the_lines_and_leaves_nothing(capsys: pytest.Captur
     shown.count("training", 3, 10, "loss 0.5")
     shown.line("a line that stays")
     shown.count("training", 4, 10, "loss 0.4")
+    shown.count("fetching", 12_000_000, 270_000_000, "", sized=True)
     shown.close()
     out = capsys.readouterr().out
+    assert "12.0MB / 270MB" in out
     assert "3 / 10, loss 0.5" in out
     assert "4 / 10, loss 0.4" in out
     assert any(part == "a line that stays\n" for part in out.replace("\r", "\r\n").splitlines(keepends=True))

@@ -272,7 +272,8 @@ def test_an_export_that_lacks_the_training_is_told_within_any_bounds(lay: Callab
     assert tight.reasons == ["divergence"] and "rounds the weights" in str(remarks(tight)[0])
     nearly = replace(kept, bounds=Bounds(0.95, 1.0), compared=[replace(kept.compared[0], tokens=100, same=99)])
     assert nearly.proved and "rounds the weights" in str(remarks(nearly)[0])
-    assert remarks(replace(nearly, bounds=Bounds(0.75, 1.0))) == remarks(nearly)[1:], "of a coarse format everybody knows"
+    for other in (0.75, 0.99):  # of a coarse format everybody knows, and the finest round nothing
+        assert remarks(replace(nearly, bounds=Bounds(other, 1.0))) == remarks(nearly)[1:]
     shutil.rmtree(folder)
     shutil.copytree(bench.workspace.models / "tiny", folder)
     left_out = bench.prove(folder, loose)

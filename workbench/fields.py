@@ -131,6 +131,12 @@ class Knob:
         return Problem(said, self.key)
 
 
+def shortened(text: str, longest: int) -> str:
+    """A text in one line, cut after ``longest`` letters."""
+    line = " ".join(text.split())
+    return line if len(line) <= longest else f"{line[:longest]}..."
+
+
 def plain(value: Any) -> str:
     """A value as a person writes it: 0.0002 as 2e-4, a list with commas, true and false in small letters."""
     if isinstance(value, bool) or value is None:

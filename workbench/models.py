@@ -157,8 +157,7 @@ def check_model(workspace: Workspace, section: ModelSection, gguf: bool = False)
     """
     given = section.model_name_or_path
     if gguf and gguf_file(workspace, given):
-        missing = [one for one in section.adapter_name_or_path if adapter_folder(workspace, one) is None]
-        return [Problem(Say.no_adapter(given=plain(one)), "adapter_name_or_path") for one in missing]
+        return [_no_adapter(workspace, one, given) for one in section.adapter_name_or_path if adapter_folder(workspace, one) is None]
     known = local_models(workspace)
     if not given:
         return [Problem(Say.none(example=known[0] if known else "Qwen/Qwen2.5-0.5B-Instruct"), "model_name_or_path")]
@@ -233,15 +232,21 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return next(iter(checkpoints(folder)[::-1]), None)
 
 
+def _no_adapter(workspace: Workspace, given: str, model: str) -> Problem:
+    """That it is none; with the run of that name, of this model rather than of another, where there is one."""
+    named = [run for run in workspace.saves.glob("*/*/*") if run.name == given and (is_adapter(run) or newest_checkpoint(run))]
+    if not named:
+        return Problem(Say.no_adapter(given=plain(given)), "adapter_name_or_path")
+    nearest = min(named, key=lambda run: (run.parts[-3] != model_name(model), run)).relative_to(workspace.root).as_posix()
+    return Problem(Say.near_adapter(given=plain(given), nearest=nearest), "adapter_name_or_path")
+
+
 def _adapter_problem(workspace: Workspace, given: str, model: str) -> Problem | None:
     folder = adapter_folder(workspace, given)
     if folder is not None and is_whole_run(folder) and not is_adapter(folder):
         return None
     if folder is None or not is_adapter(folder):
-        named = [found for found in workspace.saves.glob("*/*/*") if found.name == given and is_adapter(found)]
-        nearest = named[0].relative_to(workspace.root).as_posix() if named else ""
-        said = Say.near_adapter(given=given, nearest=nearest) if named else Say.no_adapter(given=given)
-        return Problem(said, "adapter_name_or_path")
+        return _no_adapter(workspace, given, model)
     config = _json_object(folder / "adapter_config.json")
     if config is None:
         return Problem(Say.bad_config(given=given, file="adapter_config.json"), "adapter_name_or_path")

@@ -1,5 +1,7 @@
 """The page when the window's program is gone, and when another one answers in its place."""
 
+import re
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -24,6 +26,8 @@ def test_a_page_says_that_its_window_is_away_and_comes_back_by_itself(window: Wi
     page.evaluate(LOOKED_AT)
     expect(away).to_be_visible()
     expect(away).to_contain_text(WORDS[locale])
+    page.locator("#preview").click()
+    expect(page.locator(".toast-body")).to_be_attached()
     expect(page.locator(".toast-body")).to_be_hidden()
     picture(page, f"away_{locale}")
     again = open_process(window.workspace, int(window.url.rsplit(":", 1)[1]))
@@ -44,6 +48,20 @@ def test_whoever_watches_a_run_hears_of_it_without_a_press(window: Window, visit
     expect(page.locator("#away")).to_be_visible(timeout=10_000)
     for run in list_runs(window.workspace):
         run.kill()
+
+
+def test_what_stands_between_says_so_too(shared: Window, visit: Visit) -> None:
+    page = visit(shared.url)
+    away = page.locator("#away")
+    page.route(re.compile("/gradio_api/(component_server|app_id)"), lambda route: route.fulfill(status=502, json={"detail": "Bad Gateway"}))
+    page.evaluate("window.opened = true")
+    page.evaluate(LOOKED_AT)
+    expect(away).to_be_visible()
+    page.wait_for_timeout(2_500)  # it is asked again, and what stands between is not taken for a window
+    expect(away).to_be_visible()
+    page.unroute_all()
+    expect(away).to_be_hidden()
+    assert page.evaluate("window.opened"), "the same window answers again: nothing is opened anew"
 
 
 def test_a_lost_answer_alone_alarms_nobody(shared: Window, visit: Visit) -> None:

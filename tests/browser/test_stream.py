@@ -42,6 +42,16 @@ window.fetch = async (...given) => {
 """
 """Each event is longer on its way than the one after it."""
 
+HANGING = """
+const ask = window.fetch
+window.fetch = async (...given) => {
+  if (!window.hanging || !String(given[0].url || given[0]).includes("/queue/join")) return ask(...given)
+  window.hanging = false
+  return new Promise(() => {})
+}
+"""
+"""One event is never answered, as on a connection that has died unseen."""
+
 
 def test_an_event_that_crosses_the_end_of_the_stream_is_not_lost(shared: Window, visit: Visit) -> None:
     page = visit(shared.url)
@@ -69,3 +79,18 @@ def test_what_was_typed_last_is_what_is_answered_last(shared: Window, visit: Vis
     page.wait_for_timeout(1_500)  # an answer that comes too late would come now
     expect(page.locator("#export-plan")).to_contain_text("'aurora'")
     assert page.evaluate("window.sent") >= len("urora")
+
+
+def test_an_event_that_hangs_holds_up_no_other_for_long(shared: Window, visit: Visit) -> None:
+    page = visit(shared.url)
+    page.add_init_script(HANGING)
+    page.reload()
+    page.wait_for_selector("#plan .plan")
+    open_export(page)
+    type_into(page, "export-ollama_name", "a")
+    expect(page.locator("#export-plan")).to_contain_text("'a'")
+    page.evaluate("window.hanging = true")
+    type_into(page, "export-ollama_name", "ab")
+    type_into(page, "export-ollama_name", "abc")
+    expect(page.locator("#export-plan")).to_contain_text("'abc'", timeout=10_000)
+    assert page.evaluate("window.hanging") is False

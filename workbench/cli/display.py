@@ -9,7 +9,7 @@ from tqdm import tqdm
 from workbench.cli.screen import Screen
 from workbench.wording import counted
 
-BAR = "{desc} |{bar}| {n_fmt} / {total_fmt}{postfix}"
+BAR = "{desc} |{bar}| {n_fmt}{unit} / {total_fmt}{unit}{postfix}"
 LINES_A_COUNT = 20
 SILENCE_S = 30.0
 
@@ -59,6 +59,7 @@ class Bar:
                 file=sys.stdout,
                 dynamic_ncols=True,
                 unit_scale=sized,
+                unit="B" if sized else "",
                 miniters=1,
                 leave=False,
             )

@@ -201,7 +201,8 @@ def _say_next(run: Run, screen: Screen, state: State) -> None:
 
 def _closing(ended: Finished, locale: Locale, seen: View) -> Message:
     numbers = ended.numbers
-    time_s = duration(seen.took_s() or 0.0)
+    took = seen.took_s()
+    time_s = "?" if took is None else duration(took)
     parts = [
         locale(text(loss=figure(numbers[key])))
         for key, text in (("loss", Say.loss), ("eval_loss", Say.validation))

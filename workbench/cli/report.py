@@ -114,7 +114,8 @@ def _reached(run: Run, view: View, state: State, locale: Locale) -> Iterator[tup
     """How far it came, with which figures."""
     if view.started is not None:
         yield Say.began, clock(view.started_at)
-        yield Say.took, locale(duration(view.took_s(time.time() if state == "running" else None) or 0.0))
+    if (took := view.took_s(time.time() if state == "running" else None)) is not None:
+        yield Say.took, locale(duration(took))
     if state == "running":
         told = counted(view.phase.done, view.phase.total, view.phase.name in SIZED) if view.phase.total else ""
         yield Say.phase, f"{locale(phase_words(view.phase.name))} {told}".strip()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from workbench.exporters import Bounds
+from workbench.fields import shortened
 from workbench.text import Message, Text
 
 PROOF = "proof.json"
@@ -65,8 +66,9 @@ class Say:
 
 KINDS: Mapping[Kind, Text] = {"given": Say.given, "held": Say.held, "learned": Say.learned, "everyday": Say.everyday}
 LONGEST = 300
-FINE = 0.95
-"""Of tokens alike: a format that is held to so many is chosen by those who would rather have all."""
+FINE, WHOLE = 0.95, 0.99
+"""Of tokens alike: a format that is held to the first share rounds, and is chosen by those who would rather not; one that is
+held to the second hardly rounds."""
 
 
 @dataclass(frozen=True)
@@ -278,7 +280,7 @@ def _rounded(proof: Proof) -> bool:
     not all are alike where nearly all should be."""
     if proof.bounds.least_same >= 1 or not {"answer", "tokens", "divergence"} >= set(proof.reasons):
         return False
-    return bool(proof.reasons) or (proof.bounds.least_same >= FINE and proof.share < 1)
+    return bool(proof.reasons) or (FINE <= proof.bounds.least_same < WHOLE and proof.share < 1)
 
 
 def percent(share: float) -> str:
@@ -291,14 +293,8 @@ def nats(value: float) -> str:
     return f"{value:.4f}" if value >= 0.001 else "0" if value < 1e-9 else f"{value:.0e}"
 
 
-def shortened(text: str, longest: int = LONGEST) -> str:
-    """A text in one line, cut where it is long."""
-    line = " ".join(text.split())
-    return line if len(line) <= longest else f"{line[:longest]}..."
-
-
 def _ended(said: Said) -> str:
-    return shortened(said.text) + (" ..." if said.finish == "length" else "")
+    return shortened(said.text, LONGEST) + (" ..." if said.finish == "length" else "")
 
 
 def _told(proof: Proof, reason: Reason) -> Message:
@@ -314,4 +310,4 @@ def _told(proof: Proof, reason: Reason) -> Message:
         return Say.divergence(kl=nats(proof.divergence), most=nats(proof.bounds.most_divergence))
     said = {"prompt": Say.prompt, "end": Say.end, "answer": Say.answer}[reason]
     found = proof.failing(reason)
-    return said(count=len(found), prompts=len(proof.compared), prompt=shortened(found[0].prompt))
+    return said(count=len(found), prompts=len(proof.compared), prompt=shortened(found[0].prompt, LONGEST))

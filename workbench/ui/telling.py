@@ -12,7 +12,7 @@ import gradio as gr
 
 from workbench.data.datasets import read_catalogue
 from workbench.estimates.grounds import ground
-from workbench.fields import plain
+from workbench.fields import plain, shortened
 from workbench.text import Text
 from workbench.ui.asking import LATER, Asking, box_marks, box_updates, told_line, value_names
 from workbench.ui.asking import Say as Words
@@ -112,7 +112,7 @@ class Telling:
         back = {f"field-{key}": locale(Say.back(default=default_words(form.knobs[key], locale))) for key in keys}
         folds = [section.elem_id for section, held in self.asking.sections if set(held) & set(keys)]
         deep = [key for _, held in self.asking.sections for key in held if key in keys]
-        settings = ", ".join(f"{form.knobs[key].label(locale)} {_first(plain(flat[key]))}".strip() for key in deep)
+        settings = "; ".join(f"{form.knobs[key].label(locale)} {shortened(plain(flat[key]), LONGEST)}".strip() for key in deep)
         return {"fields": back, "sections": folds, "deep": locale(Say.deep(settings=settings)) if deep else ""}
 
     def back(self, event: gr.EventData) -> dict[Any, Any]:
@@ -154,12 +154,6 @@ def bind_telling(desk: Desk, asking: Asking) -> None:
     asking.changes.click(telling.back, None, [asking.changes, *desk.form.components], **quiet)
     desk.retellings.append((partial(telling.react, anew=True), telling.inputs, telling.outputs))
     desk.arrivals.append(Arrival(telling.arrive, telling.outputs, [asking.draft]))
-
-
-def _first(value: str) -> str:
-    """A value in one line, cut where it is long."""
-    line = " ".join(value.split())
-    return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."
 
 
 def first_steps(desk: Desk, language: str, datasets: Sequence[str]) -> dict[str, Any]:

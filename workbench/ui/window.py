@@ -32,7 +32,8 @@ class Say:
     language = Text("Language")
     away = Text(
         "The workbench does not answer: its program has ended, or the connection to it is broken. A run that has begun goes on by "
-        "itself. Start the workbench again; this page then opens anew, with the form as it was."
+        "itself. Start the workbench again, or reload the page if it runs. This page opens anew when it answers; what is typed until "
+        "then is not kept."
     )
     open_at = Text("The workbench is open at {url}")
     how_to_end = Text("Close it with Ctrl-C; runs go on by themselves.")

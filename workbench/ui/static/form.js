@@ -3,7 +3,8 @@ const ARROW = '<svg viewBox="0 0 16 16" aria-hidden="true"><path d="M6 3 2.5 6.5
 
 function mark() {
   const { fields, sections, deep } = props.value ?? { fields: {}, sections: [], deep: "" };
-  element.querySelector("p").textContent = deep;
+  const told = element.querySelector("p");
+  if (told.textContent !== deep) told.textContent = deep;  // or the observer below would see a change each time
   for (const section of document.querySelectorAll(".section")) section.toggleAttribute("data-changed", sections.includes(section.id));
   for (const field of document.querySelectorAll("#asking .field, #topbar .field")) {
     const words = fields[field.id];

@@ -1,11 +1,12 @@
 // Keeps the page's events in order, and brings in the answer to one that crossed the end of the page's stream of news on its way.
-// Gradio 6 sends each event at once, over any of the browser's connections: of two that follow close upon each other, as a run
-// that is picked and a name that is typed, the later could arrive first, and the answer to the earlier stood for good.
+// Gradio 6 sends each event at once, over any of the browser's connections: of two that follow close upon each other and are
+// answered by one function, as two letters that are typed, the later could arrive first, and the answer to the earlier stood for
+// good. What arrives in order that function answers in order.
 //
 // Gradio 6 ends that stream when it waits for no event. A page that asks for one before it hears of the end believes the
 // stream to be open, and the answer lies at the server until another event opens a stream: so one follows, if one is due.
 {
-  const GRACE_MS = 100;
+  const GRACE_MS = 100, PATIENCE_MS = 3000;
   const due = new Set(), answered = new Set();
   const asking = window.fetch;
   let open = 0, before = Promise.resolve();
@@ -20,7 +21,8 @@
 
   function inOrder(given) {
     const sent = before.then(() => asking(...given));
-    before = sent.catch(() => {});  // one that was lost holds up no other
+    const enough = new Promise(done => setTimeout(done, PATIENCE_MS));
+    before = Promise.race([sent, enough]).catch(() => {});  // one that is lost, or hangs, holds up no other
     return sent;
   }
 
