@@ -1,7 +1,7 @@
 """The page goes on when what happens on it and the end of its connection cross on their way."""
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Window
 from tests.browser.test_chat import Visit, choose_echo, open_chat
@@ -53,11 +53,17 @@ window.fetch = async (...given) => {
 """One event is never answered, as on a connection that has died unseen."""
 
 
-def test_an_event_that_crosses_the_end_of_the_stream_is_not_lost(shared: Window, visit: Visit) -> None:
-    page = visit(shared.url)
-    page.add_init_script(LATE)
+def opened_with(script: str, window: Window, visit: Visit) -> Page:
+    """A page whose requests go as the script says."""
+    page = visit(window.url)
+    page.add_init_script(script)
     page.reload()
     page.wait_for_selector("#plan .plan")
+    return page
+
+
+def test_an_event_that_crosses_the_end_of_the_stream_is_not_lost(shared: Window, visit: Visit) -> None:
+    page = opened_with(LATE, shared, visit)
     open_chat(page)
     choose_echo(page)
     choose(page, "field-model_name_or_path", "tiny")
@@ -67,10 +73,7 @@ def test_an_event_that_crosses_the_end_of_the_stream_is_not_lost(shared: Window,
 
 
 def test_what_was_typed_last_is_what_is_answered_last(shared: Window, visit: Visit) -> None:
-    page = visit(shared.url)
-    page.add_init_script(OVERTAKING)
-    page.reload()
-    page.wait_for_selector("#plan .plan")
+    page = opened_with(OVERTAKING, shared, visit)
     open_export(page)
     type_into(page, "export-ollama_name", "a")
     expect(page.locator("#export-plan")).to_contain_text("'a'")
@@ -82,10 +85,7 @@ def test_what_was_typed_last_is_what_is_answered_last(shared: Window, visit: Vis
 
 
 def test_an_event_that_hangs_holds_up_no_other_for_long(shared: Window, visit: Visit) -> None:
-    page = visit(shared.url)
-    page.add_init_script(HANGING)
-    page.reload()
-    page.wait_for_selector("#plan .plan")
+    page = opened_with(HANGING, shared, visit)
     open_export(page)
     type_into(page, "export-ollama_name", "a")
     expect(page.locator("#export-plan")).to_contain_text("'a'")
