@@ -62,6 +62,15 @@ def opened_with(script: str, window: Window, visit: Visit) -> Page:
     return page
 
 
+def named_a(script: str, window: Window, visit: Visit) -> Page:
+    """Such a page on Export, where the name for Ollama is 'a' and the line above Start knows it."""
+    page = opened_with(script, window, visit)
+    open_export(page)
+    type_into(page, "export-ollama_name", "a")
+    expect(page.locator("#export-plan")).to_contain_text("'a'")
+    return page
+
+
 def test_an_event_that_crosses_the_end_of_the_stream_is_not_lost(shared: Window, visit: Visit) -> None:
     page = opened_with(LATE, shared, visit)
     open_chat(page)
@@ -73,10 +82,7 @@ def test_an_event_that_crosses_the_end_of_the_stream_is_not_lost(shared: Window,
 
 
 def test_what_was_typed_last_is_what_is_answered_last(shared: Window, visit: Visit) -> None:
-    page = opened_with(OVERTAKING, shared, visit)
-    open_export(page)
-    type_into(page, "export-ollama_name", "a")
-    expect(page.locator("#export-plan")).to_contain_text("'a'")
+    page = named_a(OVERTAKING, shared, visit)
     page.evaluate("window.overtaking = true")
     page.locator("#export-ollama_name").locator("textarea, input").press_sequentially("urora", delay=10)
     page.wait_for_timeout(1_500)  # an answer that comes too late would come now
@@ -85,10 +91,7 @@ def test_what_was_typed_last_is_what_is_answered_last(shared: Window, visit: Vis
 
 
 def test_an_event_that_hangs_holds_up_no_other_for_long(shared: Window, visit: Visit) -> None:
-    page = opened_with(HANGING, shared, visit)
-    open_export(page)
-    type_into(page, "export-ollama_name", "a")
-    expect(page.locator("#export-plan")).to_contain_text("'a'")
+    page = named_a(HANGING, shared, visit)
     page.evaluate("window.hanging = true")
     type_into(page, "export-ollama_name", "ab")
     type_into(page, "export-ollama_name", "abc")
